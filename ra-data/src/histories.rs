@@ -3,7 +3,7 @@ use crate::config::{DataConfig, Split};
 use crate::format::row::RejectedRows;
 use crate::ingest::{self, read_interactions};
 use crate::interactions::Interactions;
-use crate::items::{read_attribute, read_catalog};
+use crate::items::{read_attribute, read_catalog, read_catalog_of_new};
 use crate::prepare::{Steps, keep};
 use crate::source::read::Inputs;
 use crate::split::{Parts, split};
@@ -55,16 +55,16 @@ pub fn histories(config: &DataConfig) -> Result<Histories> {
 /// # Errors
 /// As [`prepare`](crate::prepare), about the file of titles.
 pub fn catalog(config: &DataConfig, items: &[String]) -> Result<Catalog> {
-    catalog_of_new(config, items, &|_| false)
+    read_catalog(items.to_vec(), Inputs::files(config), config, &mut RejectedRows::default())
 }
 
-/// Reads the same from a file that need not say anything about the items that are `known`: nothing is reported if it lacks
-/// them.
+/// Reads the same from a file that need not say anything about the items that are `known`: nothing is reported if it
+/// lacks them.
 ///
 /// # Errors
 /// As [`catalog`].
 pub fn catalog_of_new(config: &DataConfig, items: &[String], known: &dyn Fn(&str) -> bool) -> Result<Catalog> {
-    read_catalog(items.to_vec(), known, Inputs::files(config), config, &mut RejectedRows::default())
+    read_catalog_of_new(items.to_vec(), known, Inputs::files(config), config, &mut RejectedRows::default())
 }
 
 /// Reads another column about the items with these ids, such as their category, from the file that `config` names as

@@ -43,8 +43,18 @@ fn fields(config: &DataConfig) -> Vec<&str> {
     config.text.as_ref().map(TextTemplate::fields).unwrap_or_default()
 }
 
-/// Returns the catalogue of the items with these ids. The table need not say anything about items that are `known`.
+/// Returns the catalogue of the items with these ids.
 pub(crate) fn read_catalog(
+    ids: Vec<String>,
+    inputs: Inputs<'_>,
+    config: &DataConfig,
+    rejected: &mut RejectedRows,
+) -> Result<Catalog> {
+    read_catalog_of_new(ids, &|_| false, inputs, config, rejected)
+}
+
+/// Returns the catalogue of the items with these ids. The table need not say anything about items that are `known`.
+pub(crate) fn read_catalog_of_new(
     ids: Vec<String>,
     known: &dyn Fn(&str) -> bool,
     inputs: Inputs<'_>,
@@ -244,11 +254,16 @@ impl Told {
         ))
     }
 
-    /// Reports what distorts metrics unless it is intended: `asked` are the ids of the items, and whether each has a row.
+    /// Reports what distorts metrics unless it is intended: `asked` are the ids of the items, and whether each has a
+    /// row.
     fn doubts(&self, asked: &[(&String, bool)], path: &Path, strict: bool) -> Result<()> {
         let Self { repeated, conflicting, unknown, strangers, .. } = self;
         if *unknown > 0 {
-            tracing::warn!(path = %path.display(), rows = unknown, "items are left out: the log does not have them, or its filters left them out");
+            tracing::warn!(
+                path = %path.display(),
+                rows = unknown,
+                "items are left out: the log does not have them, or its filters left them out"
+            );
         }
         if *conflicting > 0 {
             let problem =
@@ -264,14 +279,15 @@ impl Told {
         // If only some items have titles but all of these are in the log, nothing suggests another data set.
         let found = asked.iter().filter(|(_, is_there)| *is_there).count();
         if !asked.is_empty() && (found == 0 || (2 * found < asked.len() && !strangers.is_empty())) {
-            let list = |ids: &[&String]| ids.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
-            let first: Vec<&String> = asked.iter().take(2).map(|(id, _)| *id).collect();
+            let list = |ids: &mut dyn Iterator<Item = &String>| {
+                ids.take(2).map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
+            };
             let problem = format!(
                 "has {found} of the {} items of the log, such as {}; items that are not in the log: {}; do both files \
                  belong to the same data set, with the same kind of ids?",
                 asked.len(),
-                list(&first),
-                if strangers.is_empty() { "none".into() } else { list(&strangers.iter().collect::<Vec<_>>()) },
+                list(&mut asked.iter().map(|(id, _)| *id)),
+                if strangers.is_empty() { "none".into() } else { list(&mut strangers.iter()) },
             );
             doubt(strict, path, problem)?;
         }

@@ -89,7 +89,7 @@ pub(crate) fn prepare_from(
     let Interactions { users, items, rows } = keep(interactions, config, &mut steps);
     let ScanReport { train_rows, order_only, .. } = told;
     let cold = (config.cold_items > 0.0).then(|| cold(&items, config));
-    let catalog = read_catalog(items, &|_| false, inputs, config, &mut rejected)?;
+    let catalog = read_catalog(items, inputs, config, &mut rejected)?;
     let cuts = temporal_cuts(&rows, config)?;
     let parts = split(rows, users.len(), config, train_rows, cuts);
     let Parts { train, valid, test, times } = match cold {

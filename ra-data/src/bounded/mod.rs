@@ -102,7 +102,7 @@ pub fn to_parquet_within(
     let [mut user_codes, mut item_codes] = degrees;
     let users = used(std::mem::take(&mut log.users), &mut user_codes);
     let items = used(std::mem::take(&mut log.items), &mut item_codes);
-    let catalog = read_catalog(items, &|_| false, Inputs::files(config), config, &mut rejected)?;
+    let catalog = read_catalog(items, Inputs::files(config), config, &mut rejected)?;
     let kept = FilteredLog { cuts: log.cuts(config)?, log, config, users, user_codes, item_codes };
 
     let (counted, doubled) = kept.write(&catalog, draft.path())?;

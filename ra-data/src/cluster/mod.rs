@@ -67,7 +67,7 @@ pub async fn to_parquet_on(
 
     let mut steps = Steps::new(config, told.read, told.rated);
     let [users, items] = sql.filter(config, &mut steps).await?;
-    let catalog = read_catalog(items, &|_| false, Inputs::files(config), config, &mut rejected)?;
+    let catalog = read_catalog(items, Inputs::files(config), config, &mut rejected)?;
     sql.split(config).await?;
     let mut output = TableOutput::new(draft.path(), &users, &catalog, told.order_only.is_some())?;
     let mut rows = 0;

@@ -59,7 +59,7 @@ impl Markov {
         };
         let most = dataset.popularity().into_iter().max().unwrap_or(0);
         let followers = counts.into_iter().map(sorted).collect();
-        Self { popularity: Popularity::new(dataset, device), followers, step: (most as f32).ln_1p() + 1.0 }
+        Self { popularity: Popularity::new(dataset, device), followers, step: Popularity::score(most) + 1.0 }
     }
 }
 

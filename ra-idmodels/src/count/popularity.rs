@@ -26,9 +26,9 @@ impl IdMethod for PopularityConfig {
     }
 }
 
-/// Scores an item by how often it occurs in the training data: `ln(1 + count)`. Their softmax is the share of each item
-/// in all interactions, one more counted for each. So they are a prior in a blend, which adds logits. Above a
-/// million, counts next to each other have the same score, for want of digits.
+/// Scores an item by how often it occurs in the training data: `ln(1 + count)`. The softmax of these scores is the
+/// share of each item in all interactions, one more counted for each. So they are a prior in a blend, which adds logits.
+/// Above a million, counts next to each other have the same score, for want of digits.
 #[derive(Debug, Clone)]
 pub struct Popularity {
     scores: Vec<f32>,

@@ -4,8 +4,7 @@ use ra_core::{Check, Dataset, Problem, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Configures popularity among the newest items of each user: a [`Popularity`] whose scores are
-/// counts.
+/// Configures popularity among the newest items of each user: a [`Popularity`] whose scores are counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RecentConfig {

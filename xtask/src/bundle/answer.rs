@@ -126,18 +126,22 @@ impl From<Id> for String {
     }
 }
 
+/// Reads an id.
 pub(super) fn id<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<String, D::Error> {
     Id::deserialize(from).map(String::from)
 }
 
+/// Reads an id, or nothing.
 fn id_or_none<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<String>, D::Error> {
     Ok(Option::<Id>::deserialize(from)?.map(String::from))
 }
 
+/// Reads a list of ids.
 fn ids<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<String>, D::Error> {
     Ok(Vec::<Id>::deserialize(from)?.into_iter().map(String::from).collect())
 }
 
+/// Reads a list of ids, or nothing.
 fn ids_or_none<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Option<Vec<String>>, D::Error> {
     Ok(Option::<Vec<Id>>::deserialize(from)?.map(|ids| ids.into_iter().map(String::from).collect()))
 }
@@ -627,7 +631,7 @@ impl Bundle {
             words.iter().all(|word| title.contains(word)) || catalog.id(*item).to_lowercase() == query
         };
         let found = self.popular.iter().copied().filter(fits).take(top);
-        found.map(|item| self.named(item, Popularity::score(self.popularity[item.index()]))).collect()
+        found.map(|item| self.by_popularity(item)).collect()
     }
 
     /// Returns the entries of a text that separates them by semicolons: at each place the longest title or id that there is,
@@ -638,8 +642,12 @@ impl Bundle {
 
     /// Returns the most popular items, for a page that has nothing else to show.
     pub fn popular(&self, top: usize) -> Vec<Named> {
-        let all = self.popular.iter().take(top);
-        all.map(|&item| self.named(item, Popularity::score(self.popularity[item.index()]))).collect()
+        self.popular.iter().take(top).map(|&item| self.by_popularity(item)).collect()
+    }
+
+    /// Returns an item with the score of the method `pop`.
+    fn by_popularity(&self, item: ItemId) -> Named {
+        self.named(item, Popularity::score(self.popularity[item.index()]))
     }
 }
 

@@ -49,12 +49,12 @@ pub struct BatchConfig {
 }
 
 /// What a batch did.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BatchSummary {
     /// The number of users.
     pub users: usize,
-    /// How many of them got the most popular items for want of a known history.
+    /// How many of them got the most popular items, since their history is empty or unknown, or says nothing to the row.
     pub fallbacks: usize,
     /// The number of names in histories that are no items of the catalogue.
     pub unknown: usize,
@@ -162,15 +162,7 @@ impl Bundle {
         let all = asked.users.len();
         output.start("recommend", all as u64);
         let notes = self.notes_on(&config.request);
-        let mut summary = BatchSummary {
-            users: all,
-            fallbacks: 0,
-            unknown: 0,
-            rejected: asked.rejected,
-            short: 0,
-            without: 0,
-            notes,
-        };
+        let mut summary = BatchSummary { users: all, rejected: asked.rejected, notes, ..BatchSummary::default() };
         for (number, from) in (0..all).step_by(PART).enumerate() {
             let to = (from + PART).min(all);
             let lists = match parts.finished(number)? {
@@ -185,8 +177,8 @@ impl Bundle {
             summary.fallbacks += firsts.filter(|(_, fallback)| !fallback.is_empty()).count();
             summary.unknown += lists.unknown.iter().sum::<f64>() as usize;
             summary.without += lists.rank.iter().filter(|rank| **rank == 0).count();
-            let whole = lists.rank.iter().filter(|rank| **rank as usize == config.request.most()).count();
-            summary.short += to - from - whole;
+            let full = lists.rank.iter().filter(|rank| **rank as usize == config.request.most()).count();
+            summary.short += to - from - full;
             output.update(to as u64, "");
         }
         output.finish();
@@ -215,7 +207,7 @@ impl Bundle {
         }
         let inputs: Vec<PathBuf> = config.reads.iter().chain([&config.histories]).cloned().collect();
         refuse_inputs(std::slice::from_ref(out), &inputs)
-            .with_context(|| format!("--out {told}: is a file that the command reads; name another"))?;
+            .map_err(|_| anyhow!("--out {told}: is a file that the command reads; name another"))?;
         let real = if found.is_some() { out.canonicalize()? } else { std::path::absolute(out)? };
         let folder = |path: &Path| path.parent().and_then(nearest_existing);
         if let (Some(folder), Ok(own)) = (folder(&real), self.path().canonicalize())
@@ -302,7 +294,7 @@ fn read_files(path: &Path, config: &BatchConfig, own: &DataConfig) -> Result<Ask
     Ok(Asked { users, histories: Histories::Log { items, rows }, rejected: rejected.rows })
 }
 
-/// Reads JSON lines with a history each; nothing if the files are something else, such as a log in JSON.
+/// Reads JSON lines with a history each; nothing if the file is something else, such as a log in JSON.
 fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
     // Not a file: a folder or a pattern.
     if !path.is_file() {
@@ -311,8 +303,7 @@ fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
     let Some(mut lines) = text_lines(path)? else { return Ok(None) };
     let head = lines.head()?.trim_ascii_start();
     let first = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let key = br#""history""#;
-    if !first.starts_with(b"{") || !first.windows(key.len()).any(|part| part == key) {
+    if !begins_a_history(first) {
         return Ok(None);
     }
     let (mut found, mut seen) = (Vec::new(), HashMap::new());
@@ -331,6 +322,19 @@ fn lines(path: &Path) -> Result<Option<Vec<Line>>> {
         found.push(own);
     }
     Ok(Some(found))
+}
+
+/// Returns whether a line is an object with a `history`, or would be one if it were not damaged or cut off.
+fn begins_a_history(line: &[u8]) -> bool {
+    const KEY: &[u8] = br#""history""#;
+    match serde_json::from_slice::<serde_json::Value>(line) {
+        Ok(whole) => whole.get("history").is_some(),
+        Err(_) => {
+            let is_key =
+                |at: usize| line[at..].starts_with(KEY) && line[at + KEY.len()..].trim_ascii_start().starts_with(b":");
+            line.starts_with(b"{") && (0..line.len()).any(is_key)
+        }
+    }
 }
 
 /// Rows of a file of lists.

@@ -298,18 +298,19 @@ impl Target {
         Ok(Self { files, old, _locks: [lock, own] })
     }
 
-    /// Moves the bundle into its place, its manifest last. Files of others that are there stay. What a kill leaves undone,
-    /// the same steps do when they are repeated.
+    /// Moves the bundle into its place, its manifest last. Files of others that are there stay. What a kill leaves
+    /// undone, the same steps do when they are repeated.
     fn place(self) -> Result<()> {
         let Self { mut files, mut old, .. } = self;
         let names: Vec<String> = files.files().map(str::to_owned).collect();
         let (to, work) = (old.path().to_path_buf(), files.path().to_path_buf());
         let cannot = |name: &str| format!("{}: cannot be put in its place", to.join(name).display());
-        old.check(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let claimed: Vec<&str> = names.iter().map(String::as_str).collect();
+        old.check(&claimed)?;
         // From here to the last file the place holds no bundle.
         old.remove(|name| name == files::MANIFEST)?;
-        old.remove(|name| !names.iter().any(|own| own == name))?;
-        old.claim(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        old.remove(|name| !claimed.contains(&name))?;
+        old.claim(&claimed)?;
         let (last, others): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| *name == files::MANIFEST);
         for name in others.into_iter().chain(last).filter(|name| work.join(name).exists()) {
             let file = to.join(name);

@@ -73,7 +73,8 @@ impl Bundle {
     /// place, that is finished first.
     ///
     /// # Errors
-    /// If an export is putting its bundle in this place, or cannot be finished. Otherwise names the file that is missing, damaged or of another bundle, or the canary that is answered differently.
+    /// If an export is putting its bundle in this place, or cannot be finished. Otherwise names the file that is missing,
+    /// damaged or of another bundle, or the canary that is answered differently.
     pub fn open(path: &Path, lm: Option<&Path>, device: &Device) -> Result<Self> {
         export::finish(path)?;
         let manifest = BundleManifest::checked(path)?;

@@ -46,7 +46,9 @@ pub(super) struct Args {
 #[derive(clap::Args)]
 struct Many {
     /// A file of many users' histories: a log in any format that a run reads, or JSON lines with `user` and `history`.
-    #[arg(long, value_name = "FILE", requires = "out", conflicts_with_all = ["run", "user", "item", "title", "history", "json", "explain"])]
+    #[arg(long, value_name = "FILE", requires = "out", conflicts_with_all = [
+        "run", "user", "item", "title", "history", "json", "explain",
+    ])]
     histories: Option<PathBuf>,
     /// The file of lists: .parquet, .csv or .jsonl.
     #[arg(long, value_name = "FILE", requires = "histories", conflicts_with = "run")]

@@ -18,8 +18,8 @@ pub(super) fn parsed(text: &str) -> Result<Table> {
     })
 }
 
-/// Takes keys with numbers that are not finite out of a table, and returns what to say of each. No key can have one, and a
-/// key that may be left out would pass as if it were.
+/// Takes keys with numbers that are not finite out of a table, and returns what to say of each. No key can have one, and
+/// a key that may be left out would pass as if it were.
 pub(super) fn take_non_finite(table: &mut Table, path: &str) -> Vec<String> {
     fn found(value: &Value) -> Option<f64> {
         match value {
@@ -322,8 +322,9 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_none_are_told_and_taken_out() {
-        let text = "a = nan\nb = 1.0\n[[id]]\nshare = -inf\nkind = 'x'\n[eval]\nks = [1.0, inf]\nlists = [[1.0], [nan]]\nselect = {x = nan}\n";
+    fn numbers_that_are_not_finite_are_told_and_taken_out() {
+        let text = "a = nan\nb = 1.0\n[[id]]\nshare = -inf\nkind = 'x'\n[eval]\n\
+                    ks = [1.0, inf]\nlists = [[1.0], [nan]]\nselect = {x = nan}\n";
         let mut table: Table = text.parse().unwrap();
         let wrong = take_non_finite(&mut table, "");
         for told in ["a is NaN", "id.share is -inf", "eval.ks is inf", "eval.lists is NaN", "eval.select.x is NaN"] {

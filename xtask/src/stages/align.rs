@@ -12,7 +12,7 @@ use ra_align::{
     AlignConfig, AnyBlend, Blend, BlendSearch, CrossFitIds, FitResult, Job, PerturbedIds, RaRec, with_id_score,
 };
 use ra_core::{
-    ItemId, LanguageModel, ParamRow, ProgressOf, Recommender, Sample, Validate, forward_recommender, indices,
+    ItemId, LanguageModel, ParamRow, Progress, ProgressOf, Recommender, Sample, Validate, forward_recommender, indices,
     parameter_table,
 };
 use ra_eval::LearningCurve;
@@ -197,16 +197,18 @@ fn blend(
                     "{name}: nothing is held out for validation, which chooses the weights of a blend; leave it out"
                 )
             })?;
-            cx.progress.start(&format!("scores ({})", variant.name), 0);
+            let progress = ProgressOf::new(&variant.name, &*cx.progress);
+            progress.start("scores", 0);
             let scores = parts.iter().map(|part| judge.scores(part)).collect();
             let rate = |scores: &[f32]| judge.rate(scores).unwrap_or(f64::NAN);
             let search = BlendSearch::new(scores, judge.items(), &rate)?.starts(smaller(variant, made));
-            cx.progress.finish();
+            progress.finish();
             let fit = |left_out: Option<usize>| {
-                let without = left_out.map_or_else(String::new, |at| format!(", without {}", variant.parts()[at]));
-                cx.progress.start(&format!("blend ({}{without})", variant.name), 0);
-                let found = search.fit_without(left_out, &*cx.progress);
-                cx.progress.finish();
+                let stage =
+                    left_out.map_or_else(|| "blend".into(), |at| format!("blend without {}", variant.parts()[at]));
+                progress.start(&stage, 0);
+                let found = search.fit_without(left_out, &progress);
+                progress.finish();
                 found
             };
             let found = fit(None)?;

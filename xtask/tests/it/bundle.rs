@@ -362,6 +362,9 @@ fn a_batch_reads_what_strangers_send_and_tells_what_it_leaves_out() {
     root.write("log.json", "[{\"user\": \"ann\", \"item\": \"i1\", \"ts\": 1}]");
     batch("log.json", "log.jsonl", &[]);
     assert_eq!(users("log.jsonl"), ["ann"]);
+    root.write("lines.jsonl", "{\"user\": \"bob\", \"item\": \"history\", \"ts\": 1}\n");
+    batch("lines.jsonl", "log.jsonl", &[]);
+    assert_eq!(users("log.jsonl"), ["bob"]);
 }
 
 #[test]
