@@ -19,6 +19,7 @@
 //! | `mf` | [`MfConfig`] | matrix factorization with BPR |
 //! | `lightgcn` | [`LightGcnConfig`] | matrix factorization smoothed over the graph of users and items |
 //! | `ease` | [`EaseConfig`] | a linear map between items, in closed form |
+//! | `title-ease` | [`TitleEaseConfig`] | the same, with the words of titles in its matrix, for catalogues of any size |
 //! | `markov` | [`MarkovConfig`] | the items that followed the last item |
 //! | `lexical` | [`LexicalConfig`] | items with titles like those of the history |
 //! | `item-knn` | [`ItemKnnConfig`] | items that occur near those of the history |
@@ -77,7 +78,7 @@ mod trained;
 pub use batch::{Batches, Cloze, EachPrefix, NextItem, Pairs, Prefixes, WithShared};
 pub use count::{
     Ease, EaseConfig, ItemKnn, ItemKnnConfig, Lexical, LexicalConfig, Markov, MarkovConfig, Popularity,
-    PopularityConfig, RecentConfig, Similarity, TitlePairs, TitlePairsConfig,
+    PopularityConfig, RecentConfig, Similarity, TitleEase, TitleEaseConfig, TitlePairs, TitlePairsConfig,
 };
 pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{

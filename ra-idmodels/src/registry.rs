@@ -218,6 +218,8 @@ methods! {
     "markov" => Markov(MarkovConfig),
     /// EASE.
     "ease" => Ease(EaseConfig),
+    /// EASE that also counts the words that titles share.
+    "title-ease" => TitleEase(TitleEaseConfig),
     /// Matrix factorization.
     "mf" => Mf(MfConfig),
     /// LightGCN.

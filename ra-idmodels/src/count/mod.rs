@@ -6,6 +6,7 @@ mod lexical;
 mod markov;
 mod popularity;
 mod recent;
+mod title_ease;
 mod title_pairs;
 mod titles;
 
@@ -15,4 +16,5 @@ pub use lexical::{Lexical, LexicalConfig};
 pub use markov::{Markov, MarkovConfig};
 pub use popularity::{Popularity, PopularityConfig};
 pub use recent::RecentConfig;
+pub use title_ease::{TitleEase, TitleEaseConfig};
 pub use title_pairs::{TitlePairs, TitlePairsConfig};

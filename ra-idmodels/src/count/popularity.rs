@@ -29,6 +29,11 @@ impl IdMethod for PopularityConfig {
 /// Scores an item by how often it occurs in the training data: `ln(1 + count)`. The softmax of these scores is the
 /// share of each item in all interactions, one more counted for each. So they are a prior in a blend, which adds logits.
 /// Above a million, counts next to each other have the same score, for want of digits.
+///
+/// An item without a training interaction has the count that Turing's estimate gives it (Good, "The Population
+/// Frequencies of Species and the Estimation of Population Parameters", Biometrika 1953): the number of items with one
+/// interaction, divided by that of items with none. It is at most the median count of the items that have any. A new item
+/// is often more popular than the rarest old one, and in a blend a count of 0 would speak against it.
 #[derive(Debug, Clone)]
 pub struct Popularity {
     scores: Vec<f32>,
@@ -38,18 +43,30 @@ pub struct Popularity {
 impl Popularity {
     /// Counts the training interactions.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
-        Self::of_scores(dataset.popularity().into_iter().map(Self::score).collect(), device)
+        Self::of_scores(Self::scores(&dataset.popularity()), device)
     }
 
-    /// Returns the score of an item with so many training interactions.
-    pub fn score(count: u32) -> f32 {
-        (count as f32).ln_1p()
+    /// Returns the score of each item by its number of training interactions; index 0 is padding.
+    pub fn scores(counts: &[u32]) -> Vec<f32> {
+        let unseen = unseen_count(counts.get(1..).unwrap_or_default());
+        counts.iter().map(|&count| if count == 0 { unseen } else { count as f32 }.ln_1p()).collect()
     }
 
     /// Takes the score of each item; index 0 is padding.
     pub(super) fn of_scores(scores: Vec<f32>, device: &Device) -> Self {
         Self { scores, device: device.clone() }
     }
+}
+
+/// Returns Turing's estimate of the count of an item that was not counted, at most the median of those that were.
+fn unseen_count(counts: &[u32]) -> f32 {
+    let mut seen: Vec<u32> = counts.iter().copied().filter(|&count| count > 0).collect();
+    let (none, once) = (counts.len() - seen.len(), seen.iter().filter(|&&count| count == 1).count());
+    if none == 0 || seen.is_empty() {
+        return 0.0;
+    }
+    let middle = seen.len() / 2;
+    (once as f32 / none as f32).min(*seen.select_nth_unstable(middle).1 as f32)
 }
 
 impl Recommender for Popularity {

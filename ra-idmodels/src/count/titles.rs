@@ -1,4 +1,5 @@
-//! The words of titles with their weights, which [`Lexical`](super::Lexical) and [`TitlePairs`](super::TitlePairs) read.
+//! The words of titles with their weights, which [`Lexical`](super::Lexical), [`TitlePairs`](super::TitlePairs) and
+//! [`TitleEase`](super::TitleEase) read.
 use ra_core::{Catalog, ItemId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -59,21 +60,13 @@ impl TitleWords {
         self.most_alike_within(most, MOST_ENTRIES)
     }
 
-    fn most_alike_within(&self, most: usize, entries: usize) -> Vec<Vec<(ItemId, f64)>> {
-        let none = || (vec![0.0; self.of_item.len()], Vec::new());
-        let items = (0..self.of_item.len() as u32).into_par_iter();
-        items.map_init(none, |(cosines, met), item| self.alike(ItemId(item), most, entries, cosines, met)).collect()
+    /// Adds to `cosines`, zero for every item, the cosines between the title of an item and all titles, and to `met` the
+    /// items with one, the item itself included. In a large catalogue common words are left out.
+    pub(super) fn meet(&self, own: ItemId, cosines: &mut [f64], met: &mut Vec<ItemId>) {
+        self.meet_within(own, MOST_ENTRIES, cosines, met);
     }
 
-    /// `cosines` is zero for every item, before and after; `met` is empty.
-    fn alike(
-        &self,
-        own: ItemId,
-        most: usize,
-        entries: usize,
-        cosines: &mut [f64],
-        met: &mut Vec<ItemId>,
-    ) -> Vec<(ItemId, f64)> {
+    fn meet_within(&self, own: ItemId, entries: usize, cosines: &mut [f64], met: &mut Vec<ItemId>) {
         // The rarest words say most, and cost least.
         let mut words = self.of_item[own.index()].clone();
         words.sort_by_key(|&(word, _)| (self.with_word[word as usize].len(), word));
@@ -94,6 +87,24 @@ impl TitleWords {
                 *cosine += share * weight;
             }
         }
+    }
+
+    fn most_alike_within(&self, most: usize, entries: usize) -> Vec<Vec<(ItemId, f64)>> {
+        let none = || (vec![0.0; self.of_item.len()], Vec::new());
+        let items = (0..self.of_item.len() as u32).into_par_iter();
+        items.map_init(none, |(cosines, met), item| self.alike(ItemId(item), most, entries, cosines, met)).collect()
+    }
+
+    /// `cosines` is zero for every item, before and after; `met` is empty.
+    fn alike(
+        &self,
+        own: ItemId,
+        most: usize,
+        entries: usize,
+        cosines: &mut [f64],
+        met: &mut Vec<ItemId>,
+    ) -> Vec<(ItemId, f64)> {
+        self.meet_within(own, entries, cosines, met);
         let mut found: Vec<(ItemId, f64)> = Vec::with_capacity(met.len());
         for item in met.drain(..) {
             found.push((item, std::mem::take(&mut cosines[item.index()])));

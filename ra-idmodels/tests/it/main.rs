@@ -15,8 +15,8 @@ use ra_core::{
 use ra_idmodels::{
     AlphaRecConfig, Bert4RecConfig, BsaRecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig,
     HstuConfig, IdConfig, IdMethod, ImportConfig, ItemKnnConfig, Job, LexicalConfig, LightGcnConfig, Loss,
-    MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant, Similarity, TitlePairsConfig, TrainConfig,
-    Trained, UniSRecConfig, golden,
+    MarkovConfig, MfConfig, Popularity, SasRecConfig, SasRecVariant, Similarity, TitleEaseConfig, TitlePairsConfig,
+    TrainConfig, Trained, UniSRecConfig, golden,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -224,10 +224,31 @@ fn words_and_pairs_are_counted() {
         decay: Some(0.6),
     };
     title_pairs(other, &[(1, 3.5783634), (2, 3.9000358), (3, 3.0551133), (5, 3.3017046)]);
+    let ease = |l2, titles, candidates, decay, expected: &[(u32, f32)]| {
+        let config = TitleEaseConfig { l2: Some(l2), titles: Some(titles), decay: Some(decay), candidates };
+        check(&IdConfig::TitleEase(config), expected);
+    };
+    ease(2.0, 3.0, 5, 0.6, &[(1, 0.1322699), (2, 0.4665843), (3, 0.204563), (5, 0.3306275)]);
+    ease(2.0, 3.0, 2, 0.6, &[(1, 0.0782914), (2, 0.5258752), (3, 0.2242623), (5, 0.3180676)]);
+    ease(0.5, 0.0, 5, 1.0, &[(1, 0.2745098), (2, 0.7906977), (3, 0.3783784), (5, 0.0487805)]);
+    check(
+        &IdConfig::TitleEase(TitleEaseConfig::default()),
+        &[(1, 0.0145111), (2, 0.054928), (3, 0.0182607), (5, 0.0552162)],
+    );
     let refused = |config: &IdConfig, told: &str| {
         let error = ra_idmodels::fit(config, &Job::new(&data, &device)).unwrap_err().to_string();
         assert!(error.contains(told), "{error}");
     };
+    let open = TitleEaseConfig::default();
+    for (config, told) in [
+        (TitleEaseConfig { l2: Some(0.0), ..open }, "l2 is"),
+        (TitleEaseConfig { l2: Some(f32::NAN), ..open }, "l2 is"),
+        (TitleEaseConfig { titles: Some(-1.0), ..open }, "titles is"),
+        (TitleEaseConfig { decay: Some(1.5), ..open }, "decay is"),
+        (TitleEaseConfig { candidates: 0, ..open }, "candidates is"),
+    ] {
+        refused(&IdConfig::TitleEase(config), told);
+    }
     for (config, told) in [
         (TitlePairsConfig { share: Some(-1.0), ..shared }, "share is"),
         (TitlePairsConfig { popularity: Some(f32::NAN), ..shared }, "popularity is"),
@@ -289,6 +310,68 @@ fn title_pairs_choose_what_is_open_on_validation_and_keep_it() {
 }
 
 #[test]
+fn title_ease_among_all_items_and_without_titles_is_the_part_of_ease_above_zero() {
+    let device = device();
+    // Every two items have a user in common, so all are candidates of each other.
+    let data = shop([vec![1, 2, 5], vec![2, 3], vec![1, 3, 4, 5], vec![2, 4, 5], vec![1, 2], vec![1, 2, 3, 5]]);
+    let near = TitleEaseConfig { l2: Some(2.0), titles: Some(0.0), decay: Some(1.0), candidates: 5 };
+    let near = ra_idmodels::fit(&near, &Job::new(&data, &device)).unwrap().model;
+    let whole = EaseConfig { l2: 2.0 }.solve(&data, &device).unwrap();
+    let all = ItemId::list(0..=5);
+    let (mut above, mut below) = (0, 0);
+    for item in ItemId::list(1..=5) {
+        let items = [item];
+        let history = History { user: UserId(0), items: &items };
+        let mut wanted: Vec<f32> = ra_core::scores(&whole, &[history], &whole.items(&all)).into_data().iter().collect();
+        for (item, score) in near.additions(&history) {
+            let apart = (wanted[item.index()] - score).abs();
+            assert!(score > 0.0 && apart < 1e-6, "{item:?}: {score}, not {}", wanted[item.index()]);
+            wanted[item.index()] = 0.0;
+            above += 1;
+        }
+        assert!(wanted.iter().all(|score| *score < 1e-6), "{wanted:?}");
+        below += wanted.iter().filter(|score| **score < -1e-3).count();
+    }
+    assert!(above > 0 && below > 0, "{above}, {below}");
+}
+
+#[test]
+fn title_ease_chooses_on_validation_and_keeps_its_map_for_a_catalogue_that_grew() {
+    let device = device();
+    let data = shop([vec![1, 2], vec![1, 2, 5], vec![3, 4]]);
+    let items = ItemId::list([1, 3]);
+    let history = History { user: UserId(0), items: &items };
+    let score = |model: &dyn Recommender| model.additions(&history).iter().map(|(_, x)| f64::from(*x)).sum::<f64>();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("title-ease.safetensors");
+    let open = TitleEaseConfig::default();
+    let fixed = |l2, titles, decay| TitleEaseConfig { l2: Some(l2), titles: Some(titles), decay: Some(decay), ..open };
+    // The metric is the sum of the scores: a small l2 and much of the titles, or the reverse.
+    let told = ["l2 = 50, titles = 12, decay = 1", "l2 = 500, titles = 0, decay = 0.6"];
+    for (sign, wanted, told) in [(1.0, fixed(50.0, 12.0, 1.0), told[0]), (-1.0, fixed(500.0, 0.0, 0.6), told[1])] {
+        let metric = |model: &dyn Recommender| sign * score(model);
+        let fitted = TitleEaseConfig::fit(&open, &Job::new(&data, &device).validate(&metric)).unwrap();
+        assert_eq!(fitted.choices, [told]);
+        let alone = TitleEaseConfig::fit(&wanted, &Job::new(&data, &device)).unwrap();
+        assert_eq!(fitted.model.additions(&history), alone.model.additions(&history));
+        fitted.save(&path).unwrap();
+        let loaded = TitleEaseConfig::load(&open, &Job::new(&data, &device), &path).unwrap();
+        assert_eq!(loaded.model.additions(&history), fitted.model.additions(&history));
+        assert_eq!(loaded.choices, fitted.choices);
+        let names = |n: usize| (1..=n).map(|item| item.to_string()).collect::<Vec<_>>();
+        let grown = Dataset { catalog: Catalog::new(names(7), names(7)), ..data.clone() };
+        let grown = TitleEaseConfig::load(&open, &Job::new(&grown, &device).known_items(5), &path).unwrap();
+        assert_eq!(grown.model.additions(&history), fitted.model.additions(&history));
+        let new = ItemId::list([7]);
+        assert_eq!(grown.model.additions(&History { user: UserId(0), items: &new }), []);
+    }
+    let half = TitleEaseConfig { titles: Some(4.0), ..open };
+    let metric = |model: &dyn Recommender| score(model);
+    let kept = TitleEaseConfig::fit(&half, &Job::new(&data, &device).validate(&metric)).unwrap();
+    assert_eq!(kept.choices, ["l2 = 50, titles = 4, decay = 1"], "what is given is not chosen");
+}
+
+#[test]
 fn pairs_of_similar_titles_reach_items_that_nobody_has_taken() {
     let device = device();
     let data = shop([vec![1, 2], vec![1, 2, 5]]);
@@ -301,6 +384,8 @@ fn pairs_of_similar_titles_reach_items_that_nobody_has_taken() {
     let found = scores(IdConfig::TitlePairs(TitlePairsConfig::default()), &[3]);
     assert!([2, 4].iter().all(|item| found.iter().any(|(other, score)| other.0 == *item && *score > 0.0)), "{found:?}");
     assert_eq!(scores(IdConfig::ItemKnn(ItemKnnConfig::default()), &[3]), []);
+    let found = scores(IdConfig::TitleEase(TitleEaseConfig::default()), &[1]);
+    assert!(found.iter().any(|(item, score)| item.0 == 3 && *score > 0.0), "{found:?}");
 }
 
 #[test]
@@ -527,6 +612,14 @@ fn popularity_counts_training_interactions() {
     check_recommender(&pop, &[History { user: UserId(0), items: &[] }], &ItemId::list(1..=4));
     let scores: Vec<f32> = pop.items(&ItemId::list([1, 2])).into_data().iter().collect();
     assert_eq!(scores, data.popularity()[1..3].iter().map(|&count| (count as f32 + 1.0).ln()).collect::<Vec<_>>());
+    // Two items have one interaction and four have none, which count as half an interaction each.
+    assert_eq!(
+        Popularity::scores(&[0, 0, 1, 9, 0, 1, 0, 3, 0])[1..],
+        [0.5f32, 1.0, 9.0, 0.5, 1.0, 0.5, 3.0, 0.5].map(f32::ln_1p)
+    );
+    // Six of one is more than the median of 1; where all are new, nothing is known.
+    assert_eq!(Popularity::scores(&[0, 0, 1, 1, 1, 1, 1, 1])[1], 1f32.ln_1p());
+    assert_eq!(Popularity::scores(&[0, 0, 0]), [0.0; 3]);
 }
 
 #[test]

@@ -5,7 +5,6 @@ use crate::names::plain;
 use anyhow::{Result, bail};
 use ra_core::{Catalog, History, ItemId, UserId};
 use ra_eval::top_k;
-use ra_idmodels::Popularity;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -474,8 +473,7 @@ impl Bundle {
 
     /// Returns the most popular items that a request allows, with the scores of the method `pop`.
     fn most_popular(&self, scorer: &Scorer, request: &Request, own: &mut Resolved) -> Result<Vec<Named>> {
-        let scores = self.popularity.iter().map(|&count| Popularity::score(count)).collect();
-        self.choose(scorer, request, own, scores, None)
+        self.choose(scorer, request, own, self.pop_scores.clone(), None)
     }
 
     /// Returns the best items by the scores of all, which are `sum`; `scores` are those of the row's parts, if they are its.
@@ -647,7 +645,7 @@ impl Bundle {
 
     /// Returns an item with the score of the method `pop`.
     fn by_popularity(&self, item: ItemId) -> Named {
-        self.named(item, Popularity::score(self.popularity[item.index()]))
+        self.named(item, self.pop_scores[item.index()])
     }
 }
 

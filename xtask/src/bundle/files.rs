@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 pub(crate) const KIND: &str = "bundle";
 
 /// The version of the format that this program writes and reads. In format 1, `pop` and `markov` had other scores.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 pub(crate) const MANIFEST: &str = "manifest.json";
 pub(super) const ITEMS: &str = "items.parquet";

@@ -34,7 +34,7 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::{Tensor, TensorData};
 use ra_core::{Catalog, Dataset, Device, ItemId, UserId};
 use ra_data::DataConfig;
-use ra_idmodels::IdMethod;
+use ra_idmodels::{IdMethod, Popularity};
 use score::{Parts, Scorer};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -52,10 +52,12 @@ pub struct Bundle {
     device: Device,
     /// A group of each item, such as its category; empty without groups.
     groups: Vec<String>,
-    /// The items by training interactions, the most popular first.
+    /// The items by their scores of the method `pop`, the most popular first.
     popular: Vec<ItemId>,
     /// The number of training interactions of each item, with padding first.
     popularity: Vec<u32>,
+    /// The score of each item of the method `pop`, with padding first.
+    pop_scores: Vec<f32>,
     names: Names,
     /// The users whose names it holds.
     users: HashMap<String, UserId>,
@@ -110,7 +112,8 @@ impl Bundle {
         let turns = Turns::read(path, &manifest)?;
         let popularity = dataset.popularity();
         let mut popular: Vec<ItemId> = dataset.catalog.all().collect();
-        popular.sort_by_key(|item| std::cmp::Reverse(popularity[item.index()]));
+        let pop_scores = Popularity::scores(&popularity);
+        popular.sort_by(|a, b| pop_scores[b.index()].total_cmp(&pop_scores[a.index()]));
         let users = UserId::all(dataset.users.len()).zip(&dataset.users).filter(|(_, name)| !name.is_empty());
         let users = users.map(|(user, name)| (name.clone(), user)).collect();
         let (names, device, path) = (Names::new(&dataset.catalog), device.clone(), path.to_path_buf());
@@ -124,6 +127,7 @@ impl Bundle {
             groups,
             popular,
             popularity,
+            pop_scores,
             names,
             users,
             scorers,

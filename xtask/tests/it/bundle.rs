@@ -145,7 +145,7 @@ fn a_damaged_or_foreign_bundle_is_refused() {
         write(&changed);
     };
     change("format", 7.into());
-    refused("has format 7, and this program reads format 2");
+    refused("has format 7, and this program reads format 3");
     change("files", serde_json::json!({"../secret": "0"}));
     refused("which is not within the bundle");
     change("rows", serde_json::json!([]));
