@@ -57,9 +57,9 @@ impl Markov {
             list.sort_unstable_by_key(|x| x.0);
             list
         };
-        let most = Popularity::scores(&dataset.popularity()).into_iter().fold(0.0, f32::max);
+        let most = dataset.popularity().into_iter().max().unwrap_or(0);
         let followers = counts.into_iter().map(sorted).collect();
-        Self { popularity: Popularity::new(dataset, device), followers, step: most + 1.0 }
+        Self { popularity: Popularity::new(dataset, device), followers, step: (most as f32).ln_1p() + 1.0 }
     }
 }
 

@@ -3,6 +3,7 @@ pub(crate) mod decayed;
 mod ease;
 mod item_knn;
 mod lexical;
+mod local_ease;
 mod markov;
 mod popularity;
 mod recent;

@@ -18,7 +18,9 @@ impl Check for PopularityConfig {
 
 impl IdMethod for PopularityConfig {
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        Ok(Trained::counted(Popularity::new(job.dataset, job.device)))
+        let known = job.known_items.unwrap_or(job.dataset.catalog.len());
+        let scores = Popularity::scores(&job.dataset.popularity(), known);
+        Ok(Trained::counted(Popularity::of_scores(scores, job.device)))
     }
 
     fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {
@@ -43,13 +45,15 @@ pub struct Popularity {
 impl Popularity {
     /// Counts the training interactions.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
-        Self::of_scores(Self::scores(&dataset.popularity()), device)
+        Self::of_scores(Self::scores(&dataset.popularity(), dataset.catalog.len()), device)
     }
 
-    /// Returns the score of each item by its number of training interactions; index 0 is padding.
-    pub fn scores(counts: &[u32]) -> Vec<f32> {
-        let unseen = unseen_count(counts.get(1..).unwrap_or_default());
-        counts.iter().map(|&count| if count == 0 { unseen } else { count as f32 }.ln_1p()).collect()
+    /// Returns the score of each item by its number of training interactions; index 0 is padding. Only the first `known`
+    /// items say what to expect of one without an interaction: those after them were added later.
+    pub fn scores(counts: &[u32], known: usize) -> Vec<f32> {
+        let unseen = unseen_count(counts.get(1..=known).unwrap_or_default());
+        let score = |(at, &count): (usize, &u32)| if at > 0 && count == 0 { unseen } else { count as f32 }.ln_1p();
+        counts.iter().enumerate().map(score).collect()
     }
 
     /// Takes the score of each item; index 0 is padding.

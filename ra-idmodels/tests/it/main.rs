@@ -358,12 +358,17 @@ fn title_ease_chooses_on_validation_and_keeps_its_map_for_a_catalogue_that_grew(
         let loaded = TitleEaseConfig::load(&open, &Job::new(&data, &device), &path).unwrap();
         assert_eq!(loaded.model.additions(&history), fitted.model.additions(&history));
         assert_eq!(loaded.choices, fitted.choices);
-        let names = |n: usize| (1..=n).map(|item| item.to_string()).collect::<Vec<_>>();
-        let grown = Dataset { catalog: Catalog::new(names(7), names(7)), ..data.clone() };
+        // Two items are added at the end: another scarf, and one without words in common.
+        let mut titles: Vec<String> = data.catalog.all().map(|item| data.catalog.title(item).into()).collect();
+        titles.extend(["green wool scarf".to_owned(), "chair".into()]);
+        let ids = (1..=7).map(|item| item.to_string()).collect();
+        let grown = Dataset { catalog: Catalog::new(ids, titles), ..data.clone() };
         let grown = TitleEaseConfig::load(&open, &Job::new(&grown, &device).known_items(5), &path).unwrap();
-        assert_eq!(grown.model.additions(&history), fitted.model.additions(&history));
-        let new = ItemId::list([7]);
-        assert_eq!(grown.model.additions(&History { user: UserId(0), items: &new }), []);
+        let (known, added): (Vec<_>, Vec<_>) =
+            grown.model.additions(&history).into_iter().partition(|(item, _)| item.0 <= 5);
+        assert_eq!(known, fitted.model.additions(&history));
+        let added: Vec<u32> = added.into_iter().map(|(item, _)| item.0).collect();
+        assert_eq!(added, if sign > 0.0 { &[6][..] } else { &[] }, "by its title, if titles count");
     }
     let half = TitleEaseConfig { titles: Some(4.0), ..open };
     let metric = |model: &dyn Recommender| score(model);
@@ -614,12 +619,14 @@ fn popularity_counts_training_interactions() {
     assert_eq!(scores, data.popularity()[1..3].iter().map(|&count| (count as f32 + 1.0).ln()).collect::<Vec<_>>());
     // Two items have one interaction and four have none, which count as half an interaction each.
     assert_eq!(
-        Popularity::scores(&[0, 0, 1, 9, 0, 1, 0, 3, 0])[1..],
+        Popularity::scores(&[0, 0, 1, 9, 0, 1, 0, 3, 0], 8)[1..],
         [0.5f32, 1.0, 9.0, 0.5, 1.0, 0.5, 3.0, 0.5].map(f32::ln_1p)
     );
+    // Items that were added say nothing of what to expect.
+    assert_eq!(Popularity::scores(&[0, 0, 1, 9, 0, 0, 0, 0], 3)[4..], [1f32.ln_1p(); 4]);
     // Six of one is more than the median of 1; where all are new, nothing is known.
-    assert_eq!(Popularity::scores(&[0, 0, 1, 1, 1, 1, 1, 1])[1], 1f32.ln_1p());
-    assert_eq!(Popularity::scores(&[0, 0, 0]), [0.0; 3]);
+    assert_eq!(Popularity::scores(&[0, 0, 1, 1, 1, 1, 1, 1], 7)[1], 1f32.ln_1p());
+    assert_eq!(Popularity::scores(&[0, 0, 0], 2), [0.0; 3]);
 }
 
 #[test]

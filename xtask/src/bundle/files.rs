@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 /// The kind of the folder in its marker.
 pub(crate) const KIND: &str = "bundle";
 
-/// The version of the format that this program writes and reads. In format 1, `pop` and `markov` had other scores.
+/// The version of the format that this program writes and reads. In format 1, `pop` and `markov` had other
+/// scores, and in format 2 `pop` those of items without an interaction.
 pub(super) const FORMAT: u32 = 3;
 
 pub(crate) const MANIFEST: &str = "manifest.json";

@@ -112,8 +112,11 @@ impl Bundle {
         let turns = Turns::read(path, &manifest)?;
         let popularity = dataset.popularity();
         let mut popular: Vec<ItemId> = dataset.catalog.all().collect();
-        let pop_scores = Popularity::scores(&popularity);
-        popular.sort_by(|a, b| pop_scores[b.index()].total_cmp(&pop_scores[a.index()]));
+        let pop_scores = Popularity::scores(&popularity, known);
+        popular.sort_by(|a, b| {
+            let order = pop_scores[b.index()].total_cmp(&pop_scores[a.index()]);
+            order.then(popularity[b.index()].cmp(&popularity[a.index()]))
+        });
         let users = UserId::all(dataset.users.len()).zip(&dataset.users).filter(|(_, name)| !name.is_empty());
         let users = users.map(|(user, name)| (name.clone(), user)).collect();
         let (names, device, path) = (Names::new(&dataset.catalog), device.clone(), path.to_path_buf());
