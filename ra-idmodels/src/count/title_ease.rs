@@ -117,13 +117,14 @@ impl IdMethod for TitleEaseConfig {
 }
 
 /// Returns the model that validates best, of equals the first; without a metric, the first.
-fn best(models: Vec<TitleEase>, validate: Option<Validate<'_>>) -> TitleEase {
+fn best(mut models: Vec<TitleEase>, validate: Option<Validate<'_>>) -> TitleEase {
+    let Some(validate) = validate.filter(|_| models.len() > 1) else { return models.swap_remove(0) };
     let judged = models.into_iter().map(|model| {
-        let metric = validate.map_or(0.0, |validate| validate(&model));
+        let metric = validate(&model);
         (model, metric)
     });
     let best = judged.reduce(|best, next| if next.1 > best.1 || best.1.is_nan() { next } else { best });
-    best.expect("a model at least").0
+    best.expect("two models at least").0
 }
 
 /// Scores an item by `h B`: `h` are the decayed weights of the history, and column `j` of `B` holds the weights above 0 of
@@ -131,10 +132,10 @@ fn best(models: Vec<TitleEase>, validate: Option<Validate<'_>>) -> TitleEase {
 ///
 /// `B_Cj = (S_CC + l2 I)^-1 S_Cj` with `S = X^T X + titles T T^T`.
 ///
-/// `X` are the sets of the newest 500 training interactions of each user, and the rows of `T` the TF-IDF vectors of titles, of length 1, as in
-/// [`Lexical`](super::Lexical). `C` are the [`candidates`](TitleEaseConfig::candidates) items with the largest `S_Cj` for
-/// `titles = 6`, without `j`. So a word in common speaks for an item as some users in common do, and an item without interactions has
-/// a score by its title.
+/// `X` are the sets of the newest 500 training interactions of each user, and the rows of `T` the TF-IDF vectors of titles,
+/// of length 1, as in [`Lexical`](super::Lexical). `C` are the [`candidates`](TitleEaseConfig::candidates) items with the
+/// largest `S_Cj` for `titles = 6`, without `j`. So a word in common speaks for an item as some users in common do, and an
+/// item without interactions has a score by its title.
 ///
 /// With all items as candidates, and weights below 0 kept, it is CEASE (Jeunen, Van Balen & Goethals, "Closed-Form Models
 /// for Collaborative Filtering with Side-Information", RecSys 2020), and EASE (Steck, WWW 2019) without titles. To solve
@@ -188,8 +189,9 @@ impl TitleEase {
         }
         let chosen = host_numbers(solved.chosen.val());
         let (l2, titles, decay) = (chosen[0], chosen[1], chosen[2]);
-        if let Some(problem) = decayed::problem(decay) {
-            return Err(format!("{problem}"));
+        let own = TitleEaseConfig { l2: Some(l2), titles: Some(titles), decay: Some(decay), candidates: 1 };
+        if let Some(problem) = own.problems().first() {
+            return Err(problem.to_string());
         }
         Ok(Self { map: Arc::new(map), l2, titles, decay, vectors: NoVectors(device.clone()) })
     }
