@@ -95,12 +95,18 @@ impl IdMethod for TitleEaseConfig {
         };
         let mut model = TitleEase::of(&solved, items, job.device).map_err(|problem| Error::corrupt(path, problem))?;
         if let Some(known) = job.known_items {
-            // The titles of items that were added say how they are scored.
+            // The titles of items that were added say how they are scored. What such an item says of an old one was not
+            // solved: as much as the old one says of it, for the matrix is symmetric.
             let solver = Solver::new(job.dataset, self.candidates, 1)?;
             let added = solver.columns(known + 1..=items, &[(model.l2, model.titles)])?;
             let map = Arc::make_mut(&mut model.map);
             for (item, columns) in (known as u32 + 1..).map(ItemId).zip(added) {
-                columns.concat().into_iter().for_each(|(source, weight)| map[source.index()].push((item, weight)));
+                for (source, weight) in columns.into_iter().flatten() {
+                    map[source.index()].push((item, weight));
+                    if source.index() <= known {
+                        map[item.index()].push((source, weight));
+                    }
+                }
             }
         }
         let choices = model.choices();

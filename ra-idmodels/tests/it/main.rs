@@ -369,6 +369,18 @@ fn title_ease_chooses_on_validation_and_keeps_its_map_for_a_catalogue_that_grew(
         assert_eq!(known, fitted.model.additions(&history));
         let added: Vec<u32> = added.into_iter().map(|(item, _)| item.0).collect();
         assert_eq!(added, if sign > 0.0 { &[6][..] } else { &[] }, "by its title, if titles count");
+        let of_added = |item| {
+            let items = ItemId::list([item]);
+            grown
+                .model
+                .additions(&History { user: UserId(0), items: &items })
+                .into_iter()
+                .map(|(item, _)| item.0)
+                .collect()
+        };
+        let (scarf, chair): (Vec<u32>, Vec<u32>) = (of_added(6), of_added(7));
+        assert_eq!(scarf, if sign > 0.0 { &[1, 3][..] } else { &[] }, "what was added is a history, too");
+        assert!(chair.is_empty(), "{chair:?}");
     }
     let half = TitleEaseConfig { titles: Some(4.0), ..open };
     let metric = |model: &dyn Recommender| score(model);
