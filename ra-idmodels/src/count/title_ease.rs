@@ -124,13 +124,14 @@ impl IdMethod for TitleEaseConfig {
 
 /// Returns the model that validates best, of equals the first; without a metric, the first.
 fn best(mut models: Vec<TitleEase>, validate: Option<Validate<'_>>) -> TitleEase {
-    let Some(validate) = validate.filter(|_| models.len() > 1) else { return models.swap_remove(0) };
-    let judged = models.into_iter().map(|model| {
+    let first = models.remove(0);
+    let Some(validate) = validate.filter(|_| !models.is_empty()) else { return first };
+    let metric = validate(&first);
+    let better = |best: (TitleEase, f64), model| {
         let metric = validate(&model);
-        (model, metric)
-    });
-    let best = judged.reduce(|best, next| if next.1 > best.1 || best.1.is_nan() { next } else { best });
-    best.expect("two models at least").0
+        if metric > best.1 || best.1.is_nan() { (model, metric) } else { best }
+    };
+    models.into_iter().fold((first, metric), better).0
 }
 
 /// Scores an item by `h B`: `h` are the decayed weights of the history, and column `j` of `B` holds the weights above 0 of
