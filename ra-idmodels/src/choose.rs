@@ -1,12 +1,12 @@
 //! Numbers that validation chooses, for methods that are counted or solved.
-use ra_core::{Recommender, Validate};
 
-/// Returns the value whose model validates best, and its metric; of equals the first.
-pub(crate) fn best_of<M: Recommender>(values: &[f32], made: impl Fn(f32) -> M, validate: Validate<'_>) -> (f32, f64) {
-    let mut best = (values[0], f64::NEG_INFINITY);
-    for &value in values {
-        let metric = validate(&made(value));
-        best = if metric > best.1 { (value, metric) } else { best };
-    }
-    best
+/// Returns the value with the largest metric, and its metric; of equals the first. A metric that is not a number counts as
+/// the smallest.
+pub(crate) fn best_of<T>(first: T, others: impl IntoIterator<Item = T>, metric: impl Fn(&T) -> f64) -> (T, f64) {
+    let lowest = f64::NEG_INFINITY;
+    let judged = metric(&first).max(lowest);
+    others.into_iter().fold((first, judged), |best, value| {
+        let metric = metric(&value);
+        if metric > best.1 { (value, metric) } else { best }
+    })
 }

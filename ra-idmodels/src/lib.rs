@@ -19,7 +19,7 @@
 //! | `mf` | [`MfConfig`] | matrix factorization with BPR |
 //! | `lightgcn` | [`LightGcnConfig`] | matrix factorization smoothed over the graph of users and items |
 //! | `ease` | [`EaseConfig`] | a linear map between items, in closed form |
-//! | `title-ease` | [`TitleEaseConfig`] | the same, with the words of titles in its matrix, for catalogues of any size |
+//! | `title-ease` | [`TitleEaseConfig`] | the same, with the words of titles in its matrix, also for larger catalogues |
 //! | `markov` | [`MarkovConfig`] | the items that followed the last item |
 //! | `lexical` | [`LexicalConfig`] | items with titles like those of the history |
 //! | `item-knn` | [`ItemKnnConfig`] | items that occur near those of the history |

@@ -51,7 +51,7 @@ impl Trained {
         Self { checkpoint: Some(Box::new(model.clone())), ..Self::counted(model) }
     }
 
-    /// Wraps a model that is counted from its data set but for what was chosen, which its checkpoint holds.
+    /// Wraps a model whose checkpoint is another module: what of it is not counted again when it is loaded.
     pub(crate) fn chosen<M: Module + 'static>(
         model: impl Recommender + 'static,
         chosen: M,

@@ -20,7 +20,8 @@ impl Check for MarkovConfig {
 
 impl IdMethod for MarkovConfig {
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        Ok(Trained::counted(Markov::new(job.dataset, job.device)))
+        let counted = Markov::new(job.dataset, job.device);
+        Ok(Trained::counted(Markov { popularity: Popularity::of_job(job), ..counted }))
     }
 
     fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {

@@ -18,9 +18,7 @@ impl Check for PopularityConfig {
 
 impl IdMethod for PopularityConfig {
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let known = job.known_items.unwrap_or(job.dataset.catalog.len());
-        let scores = Popularity::scores(&job.dataset.popularity(), known);
-        Ok(Trained::counted(Popularity::of_scores(scores, job.device)))
+        Ok(Trained::counted(Popularity::of_job(job)))
     }
 
     fn load(&self, job: &Job<'_>, _: &Path) -> Result<Trained> {
@@ -46,6 +44,12 @@ impl Popularity {
     /// Counts the training interactions.
     pub fn new(dataset: &Dataset, device: &Device) -> Self {
         Self::of_scores(Self::scores(&dataset.popularity(), dataset.catalog.len()), device)
+    }
+
+    /// Counts the training interactions of a job, whose catalogue may have items that were added later.
+    pub(super) fn of_job(job: &Job<'_>) -> Self {
+        let known = job.known_items.unwrap_or(job.dataset.catalog.len());
+        Self::of_scores(Self::scores(&job.dataset.popularity(), known), job.device)
     }
 
     /// Returns the score of each item by its number of training interactions; index 0 is padding. Only the first `known`

@@ -2,6 +2,7 @@
 //! it. It trains nothing, and reads the log and the titles at once.
 use super::decayed::{self, NoVectors};
 use super::local_ease::{Map, REMEDY, Solver};
+use crate::choose::best_of;
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -125,13 +126,10 @@ impl IdMethod for TitleEaseConfig {
 /// Returns the model that validates best, of equals the first; without a metric, the first.
 fn best(mut models: Vec<TitleEase>, validate: Option<Validate<'_>>) -> TitleEase {
     let first = models.remove(0);
-    let Some(validate) = validate.filter(|_| !models.is_empty()) else { return first };
-    let metric = validate(&first);
-    let better = |best: (TitleEase, f64), model| {
-        let metric = validate(&model);
-        if metric > best.1 || best.1.is_nan() { (model, metric) } else { best }
-    };
-    models.into_iter().fold((first, metric), better).0
+    match validate.filter(|_| !models.is_empty()) {
+        Some(validate) => best_of(first, models, |model| validate(model)).0,
+        None => first,
+    }
 }
 
 /// Scores an item by `h B`: `h` are the decayed weights of the history, and column `j` of `B` holds the weights above 0 of
@@ -171,7 +169,7 @@ struct Solved {
 impl Solved {
     fn empty(items: usize, width: usize, device: &Device) -> Result<Self> {
         let entries = (items as u64 + 1).saturating_mul(width as u64);
-        ensure_host_memory("loading title-ease", 24 * entries, REMEDY)?;
+        ensure_host_memory("loading title-ease", entries.saturating_mul(24), REMEDY)?;
         let shape = [items + 1, width];
         Ok(Self {
             sources: Param::initialized(ParamId::new(), Tensor::zeros(shape, device)),

@@ -175,7 +175,10 @@ impl TitlePairs {
     fn chosen(&self, config: &TitlePairsConfig, validate: Validate<'_>) -> Self {
         let Self { share, decay, .. } = *self;
         let choose = |own: Option<f32>, among: &[f32], with: &dyn Fn(f32) -> Self| {
-            own.unwrap_or_else(|| best_of(among, with, validate).0)
+            own.unwrap_or_else(|| {
+                let others = among[1..].iter().copied();
+                best_of(among[0], others, |&value| validate(&with(value))).0
+            })
         };
         let popularity = choose(config.popularity, &POPULARITIES, &|popularity| self.with(popularity, share, decay));
         let share = choose(config.share, &SHARES, &|share| self.with(popularity, share, decay));

@@ -92,7 +92,8 @@ impl Grounded {
                 what: "a validation metric".into(),
                 remedy: format!("it chooses {what} of the grounding: hold interactions out, or set {what}"),
             })?;
-            let (value, validation) = best_of(values, made, metric);
+            let others = values[1..].iter().copied();
+            let (value, validation) = best_of(values[0], others, |&value| metric(&made(value)));
             tracing::info!(value, validation, "grounding: {what}");
             Ok::<f32, Error>(value)
         };
