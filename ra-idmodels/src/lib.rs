@@ -20,6 +20,7 @@
 //! | `lightgcn` | [`LightGcnConfig`] | matrix factorization smoothed over the graph of users and items |
 //! | `ease` | [`EaseConfig`] | a linear map between items, in closed form |
 //! | `title-ease` | [`TitleEaseConfig`] | the same, with the words of titles in its matrix, also for larger catalogues |
+//! | `title-svd` | [`TitleSvdConfig`] | one vector for each item from users and words of titles, without training |
 //! | `markov` | [`MarkovConfig`] | the items that followed the last item |
 //! | `lexical` | [`LexicalConfig`] | items with titles like those of the history |
 //! | `item-knn` | [`ItemKnnConfig`] | items that occur near those of the history |
@@ -78,7 +79,8 @@ mod trained;
 pub use batch::{Batches, Cloze, EachPrefix, NextItem, Pairs, Prefixes, WithShared};
 pub use count::{
     Ease, EaseConfig, ItemKnn, ItemKnnConfig, Lexical, LexicalConfig, Markov, MarkovConfig, Popularity,
-    PopularityConfig, RecentConfig, Similarity, TitleEase, TitleEaseConfig, TitlePairs, TitlePairsConfig,
+    PopularityConfig, RecentConfig, Similarity, TitleEase, TitleEaseConfig, TitlePairs, TitlePairsConfig, TitleSvd,
+    TitleSvdConfig,
 };
 pub use import::{ImportConfig, ImportedVectors};
 pub use loss::{

@@ -220,6 +220,8 @@ methods! {
     "ease" => Ease(EaseConfig),
     /// EASE that also counts the words that titles share.
     "title-ease" => TitleEase(TitleEaseConfig),
+    /// Singular vectors of users and of the words of titles.
+    "title-svd" => TitleSvd(TitleSvdConfig),
     /// Matrix factorization.
     "mf" => Mf(MfConfig),
     /// LightGCN.

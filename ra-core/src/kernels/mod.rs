@@ -45,6 +45,7 @@ mod propagate;
 mod rms_norm;
 mod rotary;
 mod softmax;
+mod sparse;
 
 pub use activation::{Activation, activate, gated_silu, gelu};
 pub use attention::{attend, attention};
@@ -57,6 +58,7 @@ pub use propagate::{Graph, propagate};
 pub use rms_norm::rms_norm;
 pub use rotary::rotate;
 pub use softmax::{shared_softmax_error, softmax_error};
+pub use sparse::Sparse;
 
 use crate::in_host_memory;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::NoCheckpointing};

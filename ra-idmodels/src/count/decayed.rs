@@ -1,6 +1,8 @@
 //! What counting methods share: a history whose items count less the older they are, and scores of single items.
-use burn::tensor::{Device, Tensor};
+use crate::method::sequence::item_rows;
+use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{History, ItemId, Problem, Recommender};
+use std::collections::BTreeSet;
 
 /// The vectors of a method that scores single items alone: one zero each.
 #[derive(Debug, Clone)]
@@ -31,6 +33,22 @@ pub(crate) fn items(history: &History<'_>, decay: f64) -> impl Iterator<Item = (
         *share *= decay;
         Some((item, own))
     })
+}
+
+/// The sums of the rows of `table`, `[items + 1, width]` with padding in row 0, of each history, weighted as by [`items`]:
+/// `[histories, width]`.
+pub(super) fn sums(table: &Tensor<2>, histories: &[History<'_>], decay: f64) -> Tensor<2> {
+    let read: BTreeSet<ItemId> = histories.iter().flat_map(|history| history.items).copied().collect();
+    // Padding stands in where no history has an item.
+    let read: Vec<ItemId> = if read.is_empty() { vec![ItemId::PADDING] } else { read.into_iter().collect() };
+    let mut shares = vec![0.0; histories.len() * read.len()];
+    for (own, history) in shares.chunks_exact_mut(read.len()).zip(histories) {
+        for (item, share) in items(history, decay) {
+            own[read.partition_point(|other| *other < item)] += share as f32;
+        }
+    }
+    let shares = TensorData::new(shares, [histories.len(), read.len()]);
+    Tensor::<2>::from_data(shares, &table.device()).matmul(item_rows(table, &read))
 }
 
 /// The items with a score above 0.

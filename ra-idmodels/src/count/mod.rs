@@ -7,8 +7,10 @@ mod local_ease;
 mod markov;
 mod popularity;
 mod recent;
+mod spectrum;
 mod title_ease;
 mod title_pairs;
+mod title_svd;
 mod titles;
 
 pub use ease::{Ease, EaseConfig};
@@ -19,3 +21,4 @@ pub use popularity::{Popularity, PopularityConfig};
 pub use recent::RecentConfig;
 pub use title_ease::{TitleEase, TitleEaseConfig};
 pub use title_pairs::{TitlePairs, TitlePairsConfig};
+pub use title_svd::{TitleSvd, TitleSvdConfig};

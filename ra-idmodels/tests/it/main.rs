@@ -6,6 +6,7 @@ mod import;
 mod outside;
 mod sequences;
 mod strangers;
+mod title_svd;
 
 use burn::tensor::Tensor;
 use ra_core::{
