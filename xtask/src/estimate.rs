@@ -211,7 +211,7 @@ struct Texts {
     titles: f64,
     /// Of all prompts that the alignment reads once.
     read: f64,
-    /// Of one user prompt and one item prompt.
+    /// Of the user prompt of a sample and of an item prompt.
     user: f64,
     item: f64,
     /// The number of samples that the alignment learns from.
@@ -228,9 +228,13 @@ impl Texts {
         let length = |user: UserId| dataset.train.row(user).len().min(prompt.titles) as f64;
         let users = dataset.users.len().max(1) as f64;
         let newest = UserId::all(dataset.users.len()).map(length).sum::<f64>() / users;
-        let user = PROMPT + newest * title.min(prompt.title_tokens as f64);
-        let item = PROMPT + title.min(prompt.item_tokens as f64);
+        // A sample has what was there before its target, on average about half of the history.
+        let before = |row: &[_]| (1..row.len()).map(|before| before.min(prompt.titles) as f64).sum::<f64>();
         let all = dataset.samples().len() as f64;
+        let earlier = dataset.train.rows().map(before).sum::<f64>() / all.max(1.0);
+        let prompted = |titles: f64| PROMPT + titles * title.min(prompt.title_tokens as f64);
+        let (user, whole) = (prompted(earlier), prompted(newest));
+        let item = PROMPT + title.min(prompt.item_tokens as f64);
         let samples = match recipe.curate.budget {
             _ if recipe.curate.method == CurateMethod::All => all,
             Budget::Count(count) => all.min(count as f64),
@@ -238,7 +242,7 @@ impl Texts {
         };
         let visited = samples.min(recipe.train.steps_on(samples as usize, 1) as f64 * recipe.train.batch as f64);
         let tested = HeldOut::new(dataset, Part::Test).evaluated(&recipe.eval).len() as f64;
-        let read = (visited + tested + data.validation.len() as f64) * user + items * item;
+        let read = visited * user + (tested + data.validation.len() as f64) * whole + items * item;
         Self { titles: items * (title + 2.0), read, user, item, samples: samples as usize }
     }
 }

@@ -1,5 +1,4 @@
 //! What counting methods share: a history whose items count less the older they are, and scores of single items.
-use crate::method::sequence::item_rows;
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::{History, ItemId, Problem, Recommender};
 use std::collections::BTreeSet;
@@ -35,9 +34,9 @@ pub(crate) fn items(history: &History<'_>, decay: f64) -> impl Iterator<Item = (
     })
 }
 
-/// The sums of the rows of `table`, `[items + 1, width]` with padding in row 0, of each history, weighted as by [`items`]:
-/// `[histories, width]`.
-pub(super) fn sums(table: &Tensor<2>, histories: &[History<'_>], decay: f64) -> Tensor<2> {
+/// The sums of the vectors of the items of each history, weighted as by [`items`], `[histories, width]`. `rows` gives the
+/// vectors of some items, `[items, width]`.
+pub(super) fn sums(rows: impl Fn(&[ItemId]) -> Tensor<2>, histories: &[History<'_>], decay: f64) -> Tensor<2> {
     let read: BTreeSet<ItemId> = histories.iter().flat_map(|history| history.items).copied().collect();
     // Padding stands in where no history has an item.
     let read: Vec<ItemId> = if read.is_empty() { vec![ItemId::PADDING] } else { read.into_iter().collect() };
@@ -47,8 +46,8 @@ pub(super) fn sums(table: &Tensor<2>, histories: &[History<'_>], decay: f64) -> 
             own[read.partition_point(|other| *other < item)] += share as f32;
         }
     }
-    let shares = TensorData::new(shares, [histories.len(), read.len()]);
-    Tensor::<2>::from_data(shares, &table.device()).matmul(item_rows(table, &read))
+    let (vectors, shares) = (rows(&read), TensorData::new(shares, [histories.len(), read.len()]));
+    Tensor::<2>::from_data(shares, &vectors.device()).matmul(vectors)
 }
 
 /// The items with a score above 0.

@@ -2,14 +2,14 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use faer::{Mat, Side};
 use ra_core::kernels::Sparse;
-use ra_core::{Error, Result, ensure_host_memory, host_numbers, normal_numbers};
+use ra_core::{Error, Result, host_numbers, normal_numbers};
 use rand_chacha::ChaCha8Rng;
 
 /// So many more directions are searched than are asked for. Without them the last ones are hardly found.
-const MORE: usize = 64;
+pub(super) const MORE: usize = 64;
 
 /// The number of products with the matrix. On three Amazon data sets eight give the same rankings within chance.
-const ROUNDS: usize = 4;
+pub(super) const ROUNDS: usize = 4;
 
 /// Eigenvalues, relative to the largest, below which a direction of a product is rounding.
 const ROUNDING: f64 = 1e-7;
@@ -24,38 +24,39 @@ pub(super) struct Spectrum {
 
 /// Finds `count` eigenvectors of `A A^T`, at most one for each row of `A`, by subspace iteration from a random start
 /// (Halko, Martinsson & Tropp, "Finding Structure with Randomness", SIAM Review 2011, algorithms 4.4 and 5.3). The matrix
-/// itself is never made: memory is that of some dense matrices with as many columns as directions.
+/// itself is never made: memory is that of three dense matrices with a row for each item, and one with a row for each column
+/// of `A`, all [`MORE`] wider than `count`. `round` is told after each of [`ROUNDS`] products.
 ///
 /// # Errors
-/// [`Error::Memory`] if these do not fit.
+/// [`Error::Missing`] if a number is not finite.
 pub(super) fn largest(
     rows: &Sparse,
     columns: usize,
     count: usize,
     random: &mut ChaCha8Rng,
-    what: (&str, &'static str),
+    round: &dyn Fn(usize),
+    device: &Device,
 ) -> Result<Spectrum> {
-    let (n, device) = (rows.rows(), Device::flex());
+    let n = rows.rows();
     let width = (count + MORE).min(n);
-    // A product, its argument, its basis, and the product with the transpose.
-    ensure_host_memory(what.0, 4 * (3 * n + columns) as u64 * width as u64, what.1)?;
     let transposed = rows.transposed(columns);
     let onto = |sparse: &Sparse, x: Tensor<2>| -> Tensor<2> {
         let product = sparse.product(&host_numbers(x), width);
-        Tensor::from_data(TensorData::new(product, [sparse.rows(), width]), &device)
+        Tensor::from_data(TensorData::new(product, [sparse.rows(), width]), device)
     };
     let start = TensorData::new(normal_numbers(n * width, 1.0, random), [n, width]);
-    let mut basis = Tensor::<2>::from_data(start, &device);
-    for _ in 0..ROUNDS {
+    let mut basis = Tensor::<2>::from_data(start, device);
+    for done in 1..=ROUNDS {
         let product = onto(rows, onto(&transposed, basis));
         // What the first pass leaves of rounding, the second removes.
         basis = orthonormal(orthonormal(product)?)?;
+        round(done);
     }
     let (values, turn) = eigen(&gram(onto(&transposed, basis.clone())))?;
     let count = count.min(width);
     let turn = Mat::from_fn(width, count, |i, j| turn[(i, j)]);
     let values = values[..count].iter().map(|value| value.max(0.0) as f32).collect();
-    Ok(Spectrum { values, vectors: basis.matmul(tensor(&turn, &device)) })
+    Ok(Spectrum { values, vectors: basis.matmul(tensor(&turn, device)) })
 }
 
 /// Returns an orthonormal basis of what the columns of `x` span, `[n, width]` as they are.

@@ -1,17 +1,15 @@
 //! Truncated singular vectors of users and of the words of titles at once: one dense vector for each item, without
 //! training.
 use super::decayed;
-use super::spectrum::{Spectrum, largest};
+use super::spectrum::{MORE, ROUNDS, Spectrum, largest};
 use super::titles::TitleWords;
-use crate::choose::best_of;
-use crate::method::sequence::item_rows;
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::kernels::Sparse;
 use ra_core::{
-    Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, Validate, host_numbers, load_grown_module,
-    load_module, rng,
+    Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, Validate, ensure_host_memory, host_numbers,
+    indices, load_grown_module, load_module, rng,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -79,7 +77,7 @@ impl IdMethod for TitleSvdConfig {
             None => load_module(fresh, path)?,
         };
         let numbers = Numbers::of(&factors).map_err(|problem| Error::corrupt(path, problem))?;
-        let mut model = TitleSvd::new(factors, numbers);
+        let mut model = TitleSvd { factors, numbers };
         if let Some(known) = job.known_items {
             model = model.with_titles_after(known, job.dataset);
         }
@@ -124,16 +122,16 @@ impl Factors {
             chosen: zeros(4),
         }
     }
-
-    /// Returns `d^power` of each item, `[items + 1, 1]`.
-    fn sized(&self, power: f32) -> Tensor<2> {
-        self.sizes.val().clamp_min(1.0).powf_scalar(power).unsqueeze_dim(1)
-    }
 }
 
 impl Numbers {
-    /// Reads the numbers of a checkpoint.
+    /// Reads the numbers of a checkpoint, all of which must be possible.
     fn of(factors: &Factors) -> std::result::Result<Self, String> {
+        let possible = |number: &f32| number.is_finite() && *number >= 0.0;
+        let weights = [factors.values.val(), factors.sizes.val()].map(host_numbers).concat();
+        if !weights.iter().all(possible) || !host_numbers(factors.vectors.val()).iter().all(|x| x.is_finite()) {
+            return Err("an eigenvalue, a size or a vector is not a number that can be".into());
+        }
         let chosen = host_numbers(factors.chosen.val());
         let own = Self { titles: chosen[0], popularity: chosen[1], power: chosen[2], decay: chosen[3] };
         let config = TitleSvdConfig {
@@ -166,27 +164,23 @@ impl Numbers {
 pub struct TitleSvd {
     factors: Factors,
     numbers: Numbers,
-    /// `[items + 1, dim]`, as histories read them; row 0 is padding.
-    read: Tensor<2>,
-    /// `[items + 1, dim]`, as they are scored.
-    scored: Tensor<2>,
 }
 
 impl TitleSvd {
-    fn new(factors: Factors, numbers: Numbers) -> Self {
-        let Numbers { popularity, power, .. } = numbers;
-        let weights: Tensor<2> = factors.values.val().clamp_min(0.0).powf_scalar(power / 2.0).unsqueeze();
-        let vectors = factors.vectors.val() * weights;
-        let (read, scored) = (vectors.clone() * factors.sized(-popularity), vectors * factors.sized(popularity));
-        Self { factors, numbers, read, scored }
-    }
-
     /// The same vectors with other weights, which need no decomposition.
     fn with(&self, power: f32, decay: f32) -> Self {
         let numbers = Numbers { power, decay, ..self.numbers };
-        let mut factors = self.factors.clone();
-        factors.chosen = numbers.param(&factors.chosen.device());
-        Self::new(factors, numbers)
+        let chosen = numbers.param(&self.factors.chosen.device());
+        Self { factors: Factors { chosen, ..self.factors.clone() }, numbers }
+    }
+
+    /// Returns rows of `D^scale V L^(power / 2)`.
+    fn rows(&self, items: &[ItemId], scale: f32) -> Tensor<2> {
+        let Factors { vectors, values, sizes, .. } = &self.factors;
+        let rows = indices(items.iter().map(|item| item.0), &vectors.device());
+        let scales: Tensor<2> = sizes.val().select(0, rows.clone()).powf_scalar(scale).unsqueeze_dim(1);
+        let weights: Tensor<2> = values.val().powf_scalar(self.numbers.power / 2.0).unsqueeze();
+        vectors.val().select(0, rows) * scales * weights
     }
 
     fn choices(&self) -> Vec<String> {
@@ -198,37 +192,37 @@ impl TitleSvd {
     /// these words if it changed nothing else.
     fn with_titles_after(self, known: usize, dataset: &Dataset) -> Self {
         let (factors, Numbers { titles, popularity, .. }) = (&self.factors, self.numbers);
-        let [rows, dim] = factors.vectors.dims();
-        let device = factors.vectors.device();
+        let ([rows, dim], device) = (factors.vectors.dims(), factors.vectors.device());
         let words = TitleWords::new(&dataset.catalog);
         let mut sizes = host_numbers(factors.sizes.val());
         let (mut cosines, mut met) = (vec![0.0; rows], Vec::new());
-        let mut like: Vec<Vec<(u32, f32)>> = vec![Vec::new(); rows];
+        let mut like: Vec<Vec<(u32, f32)>> = Vec::with_capacity(rows - known - 1);
         for item in (known as u32 + 1..rows as u32).map(ItemId) {
-            words.meet(item, &mut cosines, &mut met);
             sizes[item.index()] = size(0, titles, &words.of_item[item.index()]);
+            words.meet(item, &mut cosines, &mut met);
             met.sort_unstable();
+            let mut own = Vec::new();
             for other in met.drain(..) {
                 let cosine = std::mem::take(&mut cosines[other.index()]);
                 if other.index() <= known {
-                    let scale = (sizes[item.index()] * sizes[other.index()].max(1.0)).powf(-popularity);
-                    like[item.index()].push((other.0, titles * scale * cosine as f32));
+                    let scale = (sizes[item.index()] * sizes[other.index()]).powf(-popularity);
+                    own.push((other.0, titles * scale * cosine as f32));
                 }
             }
+            like.push(own);
         }
         // V = A A^T V / L; a direction without weight is none of an item's.
-        let values = factors.values.val();
+        let (values, vectors) = (factors.values.val(), factors.vectors.val().slice_dim(0, 0..known + 1));
         let least = values.clone().max() * LEAST;
-        let inverse = values.clone().recip().mask_fill(values.lower_equal(least), 0.0);
-        let added = Sparse::from_rows(like).product(&host_numbers(factors.vectors.val()), dim);
-        let added = Tensor::<2>::from_data(TensorData::new(added, [rows, dim]), &device) * inverse.unsqueeze();
-        let sizes = Tensor::from_data(TensorData::new(sizes, [rows]), &device);
+        let inverse: Tensor<2> = values.clone().recip().mask_fill(values.lower_equal(least), 0.0).unsqueeze();
+        let added = Sparse::from_rows(like).product(&host_numbers(vectors.clone()), dim);
+        let added = Tensor::<2>::from_data(TensorData::new(added, [rows - known - 1, dim]), &device) * inverse;
         let factors = Factors {
-            vectors: Param::from_tensor(factors.vectors.val() + added),
-            sizes: Param::from_tensor(sizes),
+            vectors: Param::from_tensor(Tensor::cat(vec![vectors, added], 0)),
+            sizes: Param::from_tensor(Tensor::from_data(TensorData::new(sizes, [rows]), &device)),
             ..factors.clone()
         };
-        Self::new(factors, self.numbers)
+        Self { factors, numbers: self.numbers }
     }
 }
 
@@ -257,30 +251,55 @@ impl TitleSvdConfig {
         let (titles, popularities) = (open(self.titles, &TITLES), open(self.popularity, &POPULARITIES));
         let (powers, decays) = (open(self.power, &POWERS), open(self.decay, &DECAYS));
         let counted = Counted::new(job.dataset);
-        let solve = |titles, popularity| {
+        job.progress.start("decompose", ((titles.len() + popularities.len() - 1) * ROUNDS) as u64);
+        let mut done = 0;
+        let mut solve = |titles, popularity| -> Result<TitleSvd> {
             let numbers = Numbers { titles, popularity, power: powers[0], decay: decays[0] };
-            counted.factors(self.dim, numbers, job).map(|factors| TitleSvd::new(factors, numbers))
+            let round = |round| job.progress.update((done + round) as u64, "");
+            let factors = counted.factors(self.dim, numbers, job, &round)?;
+            done += ROUNDS;
+            Ok(TitleSvd { factors, numbers })
         };
-        let first = solve(titles[0], popularities[0])?;
-        let others: Vec<TitleSvd> =
-            titles[1..].iter().map(|&titles| solve(titles, popularities[0])).collect::<Result<_>>()?;
-        let model = best(first, others, job.validate);
-        let own = model.numbers.titles;
-        let others: Vec<TitleSvd> =
-            popularities[1..].iter().map(|&popularity| solve(own, popularity)).collect::<Result<_>>()?;
-        let model = best(model, others, job.validate);
-        let others = powers[1..].iter().map(|&power| model.with(power, decays[0])).collect();
-        let model = best(model, others, job.validate);
-        let others = decays[1..].iter().map(|&decay| model.with(model.numbers.power, decay)).collect();
-        Ok(best(model, others, job.validate))
+        let mut best = Best::new(solve(titles[0], popularities[0])?, job.validate);
+        for &titles in &titles[1..] {
+            best.offer(solve(titles, popularities[0])?);
+        }
+        let own = best.model.numbers.titles;
+        for &popularity in &popularities[1..] {
+            best.offer(solve(own, popularity)?);
+        }
+        job.progress.finish();
+        powers[1..].iter().for_each(|&power| best.offer(best.model.with(power, decays[0])));
+        let power = best.model.numbers.power;
+        decays[1..].iter().for_each(|&decay| best.offer(best.model.with(power, decay)));
+        Ok(best.model)
     }
 }
 
-/// Returns the model that validates best, of equals the first; without a metric, the first.
-fn best(first: TitleSvd, others: Vec<TitleSvd>, validate: Option<Validate<'_>>) -> TitleSvd {
-    match validate.filter(|_| !others.is_empty()) {
-        Some(validate) => best_of(first, others, |model| validate(model)).0,
-        None => first,
+/// The model that validates best so far, of equals the first; without a metric, the first. No other is kept: at a million
+/// items each takes gigabytes.
+struct Best<'a> {
+    model: TitleSvd,
+    metric: f64,
+    validate: Option<Validate<'a>>,
+}
+
+impl<'a> Best<'a> {
+    fn new(model: TitleSvd, validate: Option<Validate<'a>>) -> Self {
+        let metric = Self::judged(&model, validate);
+        Self { model, metric, validate }
+    }
+
+    fn offer(&mut self, model: TitleSvd) {
+        let metric = Self::judged(&model, self.validate);
+        if metric > self.metric {
+            (self.model, self.metric) = (model, metric);
+        }
+    }
+
+    /// A metric that is not a number counts as the smallest.
+    fn judged(model: &TitleSvd, validate: Option<Validate<'_>>) -> f64 {
+        validate.map_or(0.0, |validate| validate(model)).max(f64::NEG_INFINITY)
     }
 }
 
@@ -307,31 +326,32 @@ impl Counted {
         Self { users_of, users, words: TitleWords::new(&dataset.catalog) }
     }
 
-    fn factors(&self, dim: usize, numbers: Numbers, job: &Job<'_>) -> Result<Factors> {
+    fn factors(&self, dim: usize, numbers: Numbers, job: &Job<'_>, round: &dyn Fn(usize)) -> Result<Factors> {
         let Numbers { titles, popularity, .. } = numbers;
         let words = &self.words.of_item[1..];
         let sizes: Vec<f32> =
             self.users_of.iter().zip(words).map(|(users, words)| size(users.len(), titles, words)).collect();
         let after = self.users as u32;
-        let row = |((users, words), size): ((&Vec<u32>, &Vec<(u32, f64)>), &f32)| -> Vec<(u32, f32)> {
-            let scale = size.powf(-popularity);
-            let users = users.iter().map(|&user| (user, scale));
+        let row = |item: usize| -> Vec<(u32, f32)> {
+            let scale = sizes[item].powf(-popularity);
+            let users = self.users_of[item].iter().map(|&user| (user, scale));
             let by_title = f64::from(scale) * f64::from(titles).sqrt();
-            let words = words.iter().filter(|_| titles > 0.0);
+            let words = words[item].iter().filter(|_| titles > 0.0);
             users.chain(words.map(|&(word, weight)| (after + word, (by_title * weight) as f32))).collect()
         };
-        let rows = Sparse::from_rows(self.users_of.iter().zip(words).zip(&sizes).map(row));
+        let rows = Sparse::from_rows((0..words.len()).map(row));
         let columns = self.users + self.words.with_word.len();
-        let remedy = "title-svd keeps a few dense vectors of each item, user and word: lower dim";
+        let width = (dim.min(rows.rows()) + MORE) as u64;
+        let kept = (3 * rows.rows() + columns) as u64 * width;
+        ensure_host_memory("title-svd", 4 * kept, "it keeps dense vectors of items, users and words: lower dim")?;
         let start = &mut rng(job.seed, "title-svd", 0);
-        let Spectrum { values, vectors } = largest(&rows, columns, dim, start, ("title-svd", remedy))?;
+        let Spectrum { values, vectors } = largest(&rows, columns, dim, start, round, job.device)?;
         let (found, device) = (values.len(), job.device);
-        let padding = Tensor::zeros([1, found], &vectors.device());
-        let vectors = Tensor::cat(vec![padding, vectors], 0);
+        let vectors = Tensor::cat(vec![Tensor::zeros([1, found], device), vectors], 0);
         let mut all = vec![1.0];
         all.extend(sizes);
         Ok(Factors {
-            vectors: Param::from_tensor(Tensor::from_data(vectors.into_data(), device)),
+            vectors: Param::from_tensor(vectors),
             values: Param::from_tensor(Tensor::from_data(TensorData::new(values, [found]), device)),
             sizes: Param::from_tensor(Tensor::from_data(TensorData::new(all, [rows.rows() + 1]), device)),
             chosen: numbers.param(device),
@@ -341,16 +361,17 @@ impl Counted {
 
 impl Recommender for TitleSvd {
     fn dim(&self) -> usize {
-        self.read.dims()[1]
+        self.factors.vectors.dims()[1]
     }
     fn interests(&self) -> usize {
         1
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        decayed::sums(&self.read, histories, self.numbers.decay.into())
+        let read = |items: &[ItemId]| self.rows(items, -self.numbers.popularity);
+        decayed::sums(read, histories, self.numbers.decay.into())
     }
     fn items(&self, items: &[ItemId]) -> Tensor<2> {
-        item_rows(&self.scored, items)
+        self.rows(items, self.numbers.popularity)
     }
     fn additions(&self, _: &History<'_>) -> Vec<(ItemId, f32)> {
         Vec::new()

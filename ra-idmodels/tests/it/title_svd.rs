@@ -81,6 +81,7 @@ fn it_chooses_on_validation_keeps_its_vectors_and_reads_new_titles() {
     let of = |history| scores(&*grown.model, 7, history);
     agree(&of(&[1, 3])[..5], &scores(&*plain.model, 5, &[1, 3]));
     agree(&of(&[1, 3])[5..], &[0.476355, 0.0]);
+    assert_eq!(grown.choices, plain.choices);
     agree(&of(&[6]), &[0.3044731, -0.0311547, 0.3087896, -0.009575, -0.0155233, 0.1073574, 0.0]);
 }
 

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Args {
     /// The name of a recipe, or the path of a recipe file.
     recipe: PathBuf,
-    /// Change a key of the recipe, such as align.n_tok=2; `id` means the last ID method. Values on an axis of a suite
-    /// take precedence, and a message lists them.
+    /// Change a key of the recipe, such as align.n_tok=2; `id` means the last ID method, `id.bsarec` the one of that kind.
+    /// Values on an axis of a suite take precedence, and a message lists them.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// The log to read instead of the recipe's: a file or a folder; the same as --set data.interactions=LOG.

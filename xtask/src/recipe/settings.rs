@@ -61,7 +61,8 @@ pub(super) fn decoded(bytes: &[u8]) -> Result<&str> {
     })
 }
 
-/// Applies `path.to.key=value`; the value is TOML, or a bare word.
+/// Applies `path.to.key=value`; the value is TOML, or a bare word. In a list of tables the key is that of the last one, or
+/// of the last one of a kind if the kind stands before it, as in `id.bsarec.dim`.
 ///
 /// # Errors
 /// Names the key.
@@ -73,22 +74,32 @@ pub(crate) fn apply(table: &mut Table, set: &str) -> Result<()> {
     if keys.iter().any(|key| key.is_empty()) {
         bail!(expected());
     }
-    let value = value(path, text)?;
     let Some((last, parents)) = keys.split_last() else { bail!(expected()) };
-    let mut at = table;
-    for key in parents {
+    let (mut at, mut parents, mut named) = (table, parents.iter().peekable(), Vec::new());
+    while let Some(key) = parents.next() {
+        named.push(*key);
         let next = at.entry(*key).or_insert_with(|| Value::Table(Table::new()));
         at = match next {
             Value::Table(table) => table,
             // [[id]] is a list; the last method is the aligned one.
-            Value::Array(list) => match list.last_mut() {
-                Some(Value::Table(table)) => table,
-                _ => bail!("--set {set}: {key} is not a list of tables"),
-            },
+            Value::Array(list) => {
+                let of_kind = |kind: &str| {
+                    list.iter().rposition(|own| own.get("kind").is_some_and(|own| own.as_str() == Some(kind)))
+                };
+                let place = parents.peek().and_then(|kind| of_kind(kind));
+                if place.is_some() {
+                    parents.next();
+                }
+                match place.or(list.len().checked_sub(1)).and_then(|place| list.get_mut(place)) {
+                    Some(Value::Table(table)) => table,
+                    _ => bail!("--set {set}: {key} is not a list of tables"),
+                }
+            }
             other => bail!("--set {set}: {key} is {other}, not a table"),
         };
     }
-    at.insert((*last).into(), value);
+    named.push(last);
+    at.insert((*last).into(), value(&named.join("."), text)?);
     Ok(())
 }
 
@@ -332,6 +343,24 @@ mod tests {
         }
         assert_eq!(wrong.len(), 5);
         assert_eq!(table, "b = 1.0\n[[id]]\nkind = 'x'\n[eval]\nselect = {}\n".parse().unwrap());
+    }
+
+    #[test]
+    fn a_key_of_methods_is_that_of_the_last_one_or_of_the_one_that_is_named() {
+        let text = "[[id]]\nkind = 'sasrec'\ndim = 8\n[[id]]\nkind = 'import'\n[[id]]\nkind = 'ease'\n";
+        let changed = |sets: &[&str]| {
+            let mut table: Table = text.parse().unwrap();
+            sets.iter().try_for_each(|set| apply(&mut table, set)).map(|()| table)
+        };
+        let wanted: Table =
+            "[[id]]\nkind = 'sasrec'\ndim = 16\ntrain = {lr = 0.1}\n[[id]]\nkind = 'import'\nitems = '7'\n\
+                             [[id]]\nkind = 'ease'\nl2 = 3.0\n"
+                .parse()
+                .unwrap();
+        let sets = ["id.sasrec.dim=16", "id.sasrec.train.lr=0.1", "id.l2=3.0", "id.import.items=7"];
+        assert_eq!(changed(&sets).unwrap(), wanted);
+        // Not the kind of any: a key of the last one, which the recipe refuses by name.
+        assert!(changed(&["id.markov.dim=1"]).unwrap()["id"][2].get("markov").is_some());
     }
 
     #[test]
