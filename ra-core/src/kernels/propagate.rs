@@ -31,7 +31,7 @@ impl Graph {
         let weighted = |(node, row): (usize, &Vec<u32>)| -> Vec<(u32, f32)> {
             row.iter().map(|&other| (other, weight(node, other))).collect()
         };
-        Self(Sparse::from_rows(rows.iter().enumerate().map(weighted)))
+        Self(Sparse::from_rows(nodes, rows.iter().enumerate().map(weighted)))
     }
 
     /// The number of nodes.
@@ -58,7 +58,7 @@ pub fn propagate(graph: &Arc<Graph>, layers: usize, x: Tensor<2>) -> Tensor<2> {
 
 fn composed(graph: &Graph, layers: usize, x: Tensor<2>) -> Tensor<2> {
     let device = x.device();
-    let Sparse { offsets, columns, weights } = &graph.0;
+    let Sparse { offsets, columns, weights, .. } = &graph.0;
     let from = indices(columns.iter().copied(), &device);
     let to = offsets.windows(2).zip(0i32..).flat_map(|(w, node)| std::iter::repeat_n(node, w[1] - w[0]));
     let to = indices(to, &device);

@@ -5,17 +5,22 @@ use rayon::prelude::*;
 /// A sparse matrix in compressed rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sparse {
+    width: usize,
     pub(super) offsets: Vec<usize>,
     pub(super) columns: Vec<u32>,
     pub(super) weights: Vec<f32>,
 }
 
 impl Sparse {
-    /// Creates a matrix from the entries of each row: their columns and weights.
-    pub fn from_rows<R: IntoIterator<Item = (u32, f32)>>(rows: impl IntoIterator<Item = R>) -> Self {
-        let mut own = Self { offsets: vec![0], columns: Vec::new(), weights: Vec::new() };
+    /// Creates a matrix of `width` columns from the entries of each row: their columns and weights.
+    ///
+    /// # Panics
+    /// If a column is not below `width`.
+    pub fn from_rows<R: IntoIterator<Item = (u32, f32)>>(width: usize, rows: impl IntoIterator<Item = R>) -> Self {
+        let mut own = Self { width, offsets: vec![0], columns: Vec::new(), weights: Vec::new() };
         for row in rows {
             for (column, weight) in row {
+                assert!((column as usize) < width, "column {column} of {width}");
                 own.columns.push(column);
                 own.weights.push(weight);
             }
@@ -29,23 +34,32 @@ impl Sparse {
         self.offsets.len() - 1
     }
 
+    /// The number of columns.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// The number of entries.
     pub fn entries(&self) -> usize {
         self.columns.len()
     }
 
-    /// Returns the transpose of a matrix with so many columns.
-    ///
-    /// # Panics
-    /// If an entry has a column that is not below `columns`.
-    pub fn transposed(&self, columns: usize) -> Self {
+    /// Returns the transpose.
+    #[must_use]
+    pub fn transposed(&self) -> Self {
+        let columns = self.width;
         let mut ends = vec![0usize; columns + 1];
         self.columns.iter().for_each(|&column| ends[column as usize + 1] += 1);
         for column in 0..columns {
             ends[column + 1] += ends[column];
         }
         let (offsets, mut next) = (ends.clone(), ends);
-        let mut own = Self { offsets, columns: vec![0; self.columns.len()], weights: vec![0.0; self.weights.len()] };
+        let mut own = Self {
+            width: self.rows(),
+            offsets,
+            columns: vec![0; self.columns.len()],
+            weights: vec![0.0; self.weights.len()],
+        };
         for row in 0..self.rows() {
             for at in self.offsets[row]..self.offsets[row + 1] {
                 let place = &mut next[self.columns[at] as usize];
@@ -56,13 +70,17 @@ impl Sparse {
         own
     }
 
-    /// Computes `A x` for a matrix `x` with rows of this width, as many as `A` has columns; both are row-major. The result
-    /// has the same bits whatever the number of threads.
+    /// Computes `A x` for a matrix `x` with rows of this width, as many as `A` has columns; both are row-major. A row of the
+    /// result has the same bits whatever the number of threads and the other rows of `A`.
     ///
     /// # Panics
-    /// If `width` is 0.
+    /// If `x` has another number of rows.
     pub fn product(&self, x: &[f32], width: usize) -> Vec<f32> {
+        assert_eq!(x.len(), self.width * width, "one row for each column");
         let mut out = vec![0.0; self.rows() * width];
+        if width == 0 {
+            return out;
+        }
         const BLOCK: usize = 256;
         out.par_chunks_mut(BLOCK * width).enumerate().for_each(|(block, out)| {
             vectorized(
@@ -119,13 +137,14 @@ mod tests {
     #[test]
     fn products_are_those_of_the_dense_matrix_and_of_its_transpose() {
         // Three rows and four columns; the second row and the third column are empty.
-        let sparse = Sparse::from_rows([vec![(0, 2.0), (3, -1.0)], vec![], vec![(1, 0.5), (0, 4.0)]]);
+        let sparse = Sparse::from_rows(4, [vec![(0, 2.0), (3, -1.0)], vec![], vec![(1, 0.5), (0, 4.0)]]);
         let dense = [[2.0, 0.0, 0.0, -1.0], [0.0; 4], [4.0, 0.5, 0.0, 0.0]];
-        assert_eq!((sparse.rows(), sparse.entries()), (3, 4));
+        assert_eq!((sparse.rows(), sparse.width(), sparse.entries()), (3, 4, 4));
+        assert!(sparse.product(&[], 0).is_empty());
         for width in [1, 8, 75] {
             let x = |rows: usize| (0..rows * width).map(|at| (at * 7 % 11) as f32 - 5.0).collect::<Vec<f32>>();
             let (right, left) = (x(4), x(3));
-            let (found, turned) = (sparse.product(&right, width), sparse.transposed(4).product(&left, width));
+            let (found, turned) = (sparse.product(&right, width), sparse.transposed().product(&left, width));
             for column in 0..width {
                 for (row, weights) in dense.iter().enumerate() {
                     let wanted: f32 = (0..4).map(|k| weights[k] * right[k * width + column]).sum();

@@ -1,6 +1,7 @@
 //! What counting methods share: a history whose items count less the older they are, and scores of single items.
 use burn::tensor::{Device, Tensor, TensorData};
-use ra_core::{History, ItemId, Problem, Recommender};
+use ra_core::kernels::Sparse;
+use ra_core::{History, ItemId, Problem, Recommender, host_numbers};
 use std::collections::BTreeSet;
 
 /// The vectors of a method that scores single items alone: one zero each.
@@ -35,19 +36,19 @@ pub(crate) fn items(history: &History<'_>, decay: f64) -> impl Iterator<Item = (
 }
 
 /// The sums of the vectors of the items of each history, weighted as by [`items`], `[histories, width]`. `rows` gives the
-/// vectors of some items, `[items, width]`.
+/// vectors of some items, `[items, width]`. A history has the same bits whatever histories are beside it.
 pub(super) fn sums(rows: impl Fn(&[ItemId]) -> Tensor<2>, histories: &[History<'_>], decay: f64) -> Tensor<2> {
     let read: BTreeSet<ItemId> = histories.iter().flat_map(|history| history.items).copied().collect();
     // Padding stands in where no history has an item.
     let read: Vec<ItemId> = if read.is_empty() { vec![ItemId::PADDING] } else { read.into_iter().collect() };
-    let mut shares = vec![0.0; histories.len() * read.len()];
-    for (own, history) in shares.chunks_exact_mut(read.len()).zip(histories) {
-        for (item, share) in items(history, decay) {
-            own[read.partition_point(|other| *other < item)] += share as f32;
-        }
-    }
-    let (vectors, shares) = (rows(&read), TensorData::new(shares, [histories.len(), read.len()]));
-    Tensor::<2>::from_data(shares, &vectors.device()).matmul(vectors)
+    let shares = histories.iter().map(|history| {
+        let place = |item| read.partition_point(|other| *other < item) as u32;
+        items(history, decay).map(move |(item, share)| (place(item), share as f32))
+    });
+    let (shares, vectors) = (Sparse::from_rows(read.len(), shares), rows(&read));
+    let ([_, width], device) = (vectors.dims(), vectors.device());
+    let sums = shares.product(&host_numbers(vectors), width);
+    Tensor::from_data(TensorData::new(sums, [histories.len(), width]), &device)
 }
 
 /// The items with a score above 0.

@@ -2,7 +2,7 @@
 //! it. It trains nothing, and reads the log and the titles at once.
 use super::decayed::{self, NoVectors};
 use super::local_ease::{Map, REMEDY, Solver};
-use crate::choose::best_of;
+use crate::choose::{best_of, open};
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
@@ -60,11 +60,9 @@ impl Check for TitleEaseConfig {
 
 impl IdMethod for TitleEaseConfig {
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
-        let open = |own: Option<f32>, among: &[f32]| match own {
-            Some(own) => vec![own],
-            None => among[..if job.validate.is_some() { among.len() } else { 1 }].to_vec(),
-        };
-        let (l2s, titles, decays) = (open(self.l2, &L2S), open(self.titles, &TITLES), open(self.decay, &DECAYS));
+        let open = |own, among| open(own, among, job.validate);
+        let (l2s, titles, decays) =
+            (open(self.l2, &L2S[..]), open(self.titles, &TITLES[..]), open(self.decay, &DECAYS[..]));
         let solver = Solver::new(job.dataset, self.candidates, l2s.len().max(titles.len() - 1))?;
         let solve = |settings: &[(f32, f32)]| -> Result<Vec<TitleEase>> {
             let maps = solver.maps(settings, job.progress)?.into_iter().zip(settings);

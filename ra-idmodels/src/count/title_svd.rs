@@ -1,17 +1,20 @@
 //! Truncated singular vectors of users and of the words of titles at once: one dense vector for each item, without
 //! training.
 use super::decayed;
-use super::spectrum::{MORE, ROUNDS, Spectrum, largest};
+use super::spectrum::{ITERATIONS, OVERSAMPLING, Spectrum, largest};
 use super::titles::TitleWords;
+use crate::checks::WIDEST;
+use crate::choose::{Best, judge, open};
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use ra_core::kernels::Sparse;
 use ra_core::{
-    Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, Validate, ensure_host_memory, host_numbers,
-    indices, load_grown_module, load_module, rng,
+    Check, Dataset, Error, History, ItemId, Problem, Recommender, Result, ensure_host_memory, host_numbers, indices,
+    load_grown_module, load_module, rng,
 };
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::Path;
 
 /// The values that validation chooses among, in this order; the first ones are those without validation.
@@ -24,17 +27,18 @@ const DECAYS: [f32; 5] = [0.8, 0.6, 0.7, 0.9, 1.0];
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TitleSvdConfig {
-    /// The width of item and user vectors. A larger catalogue needs more.
+    /// The width of item and user vectors, at most one for each item. A larger catalogue needs more.
     pub dim: usize,
     /// The number of users that two items with the same words in their titles count as, beside those that they share. 0
     /// leaves titles out. By default, validation chooses; without it, 6.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub titles: Option<f32>,
-    /// How much less an item counts for being popular: its users and words are divided by the number of its users, plus
-    /// `titles` if it has words, to this power. By default, validation chooses; without it, 0.35.
+    /// How much less an item of the history says for being popular: `p` of [`TitleSvd`], from 0 to 1. By default,
+    /// validation chooses; without it, 0.35.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub popularity: Option<f32>,
-    /// The power of an eigenvalue that is the weight of its direction. By default, validation chooses; without it, 0.5.
+    /// The power of an eigenvalue that is the weight of its component, from 0 to 4: 0 weighs all alike, 1 by their
+    /// eigenvalues. By default, validation chooses; without it, 0.5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub power: Option<f32>,
     /// The weight of an item of the history relative to the next newer one. By default, validation chooses; without it,
@@ -52,14 +56,21 @@ impl Default for TitleSvdConfig {
 impl Check for TitleSvdConfig {
     fn problems(&self) -> Vec<Problem> {
         let found = [
-            Problem::if_below("dim", self.dim, 1),
-            self.titles.and_then(|titles| Problem::if_negative("titles", titles)),
-            self.popularity.and_then(|popularity| Problem::if_negative("popularity", popularity)),
-            self.power.and_then(|power| Problem::if_negative("power", power)),
+            Problem::unless_within("dim", self.dim, WIDEST),
+            // Far more than that and users are lost in rounding.
+            self.titles.and_then(|titles| unless_up_to("titles", titles, 1e6)),
+            self.popularity.and_then(|popularity| unless_up_to("popularity", popularity, 1.0)),
+            self.power.and_then(|power| unless_up_to("power", power, 4.0)),
             self.decay.and_then(decayed::problem),
         ];
         found.into_iter().flatten().collect()
     }
+}
+
+/// A number that is not from 0 to `most`.
+fn unless_up_to(key: &str, value: f32, most: f32) -> Option<Problem> {
+    let told = || Problem::new(key, format!("is {value}, it must be from 0 to {most}"));
+    (!(0.0..=most).contains(&value)).then(told)
 }
 
 impl IdMethod for TitleSvdConfig {
@@ -71,12 +82,17 @@ impl IdMethod for TitleSvdConfig {
 
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
         let items = job.dataset.catalog.len();
-        let fresh = Factors::empty(items, self.dim.min(job.known_items.unwrap_or(items)), job.device);
+        let dim = self.dim.min(job.known_items.unwrap_or(items));
+        // Zeros, the file, and the numbers that are checked.
+        let bytes = (items as u64 + 1).saturating_mul(dim as u64).saturating_mul(16);
+        ensure_host_memory("loading title-svd", bytes, REMEDY)?;
+        let fresh = Factors::empty(items, dim, job.device);
         let factors = match job.known_items {
             Some(known) => load_grown_module(fresh, path, known, items)?,
             None => load_module(fresh, path)?,
         };
-        let numbers = Numbers::of(&factors).map_err(|problem| Error::corrupt(path, problem))?;
+        let known = job.known_items.unwrap_or(items);
+        let numbers = Numbers::of(&factors, known).map_err(|problem| Error::corrupt(path, problem))?;
         let mut model = TitleSvd { factors, numbers };
         if let Some(known) = job.known_items {
             model = model.with_titles_after(known, job.dataset);
@@ -85,10 +101,16 @@ impl IdMethod for TitleSvdConfig {
         Ok(Trained::chosen(model, factors, choices))
     }
 
+    fn reads_histories(&self) -> bool {
+        true
+    }
+
     fn reads_titles(&self) -> bool {
         true
     }
 }
+
+const REMEDY: &str = "title-svd keeps dense vectors of items, users and words: lower dim";
 
 /// What a fit chooses.
 #[derive(Debug, Clone, Copy)]
@@ -126,11 +148,16 @@ impl Factors {
 
 impl Numbers {
     /// Reads the numbers of a checkpoint, all of which must be possible.
-    fn of(factors: &Factors) -> std::result::Result<Self, String> {
-        let possible = |number: &f32| number.is_finite() && *number >= 0.0;
-        let weights = [factors.values.val(), factors.sizes.val()].map(host_numbers).concat();
-        if !weights.iter().all(possible) || !host_numbers(factors.vectors.val()).iter().all(|x| x.is_finite()) {
-            return Err("an eigenvalue, a size or a vector is not a number that can be".into());
+    /// Items after the first `known` have no size yet.
+    fn of(factors: &Factors, known: usize) -> std::result::Result<Self, String> {
+        let from = |least: f32| move |number: &f32| number.is_finite() && *number >= least;
+        let [values, sizes] = [factors.values.val(), factors.sizes.val()].map(host_numbers);
+        let vectors = host_numbers(factors.vectors.val());
+        if !values.iter().all(from(0.0))
+            || !sizes[..=known].iter().all(from(1.0))
+            || !vectors.iter().all(from(f32::MIN))
+        {
+            return Err("an eigenvalue, a size or a vector is no number that a fit gives; fit title-svd again".into());
         }
         let chosen = host_numbers(factors.chosen.val());
         let own = Self { titles: chosen[0], popularity: chosen[1], power: chosen[2], decay: chosen[3] };
@@ -150,16 +177,18 @@ impl Numbers {
 
 /// Scores an item by the product of its vector with the decayed sum of the vectors of the history. With `A = D^-p [X^T,
 /// sqrt(titles) T]`, the largest eigenvalues `L` of `A A^T` and their eigenvectors `V`, an item is scored by its row of
-/// `D^p V L^(power / 2)` and read by its row of `D^-p V L^(power / 2)`.
+/// `D^p V L^(power / 2)` and read by its row of `D^-p V L^(power / 2)`. So with all components and `power = 1` scores are
+/// `h D^-2p (X^T X + titles T T^T)`, for the weights `h` of the history.
 ///
 /// `X` are the sets of training interactions of each user, and the rows of `T` the TF-IDF vectors of titles, of length 1,
-/// as in [`Lexical`](super::Lexical). `D` is the diagonal of `X^T X + titles T T^T`, and `p` the
+/// as in [`Lexical`](super::Lexical). `D` is the diagonal of `X^T X + titles T T^T`, at least 1, and `p` the
 /// [popularity](TitleSvdConfig::popularity). So a word in common speaks for an item as some users in common do, as in
 /// [`TitleEase`](super::TitleEase), and an item without interactions has a vector by its title.
 ///
-/// Without titles, with `p = 0`, it is PureSVD (Cremonesi, Koren & Turrin, "Performance of Recommender Algorithms on Top-N
-/// Recommendation Tasks", RecSys 2010), and with a power below 1 it weighs directions more evenly. The scaling is that of
-/// EigenRec (Nikolakopoulos, Kalantzis, Gallopoulos & Garofalakis, Knowledge and Information Systems 2019).
+/// Without titles, with `p = 0`, `power = 0` and no decay, it is PureSVD (Cremonesi, Koren & Turrin, "Performance of
+/// Recommender Algorithms on Top-N Recommendation Tasks", RecSys 2010). To scale items by a power of their popularity
+/// before the decomposition follows EigenRec (Nikolakopoulos, Kalantzis, Gallopoulos & Garofalakis, Knowledge and
+/// Information Systems 2019); that scores are scaled back is ours.
 #[derive(Debug, Clone)]
 pub struct TitleSvd {
     factors: Factors,
@@ -188,46 +217,33 @@ impl TitleSvd {
         vec![format!("titles = {titles}, popularity = {popularity}, power = {power}, decay = {decay}")]
     }
 
-    /// Gives the items after the first `known` the vectors of their titles: what the decomposition would give an item with
-    /// these words if it changed nothing else.
+    /// Gives the items after the first `known` the vectors of their titles: `V = A W`, where `W = A^T V / L` are the vectors
+    /// of words by the items that are known. Words are weighted as the larger catalogue weights them.
     fn with_titles_after(self, known: usize, dataset: &Dataset) -> Self {
         let (factors, Numbers { titles, popularity, .. }) = (&self.factors, self.numbers);
         let ([rows, dim], device) = (factors.vectors.dims(), factors.vectors.device());
         let words = TitleWords::new(&dataset.catalog);
         let mut sizes = host_numbers(factors.sizes.val());
-        let (mut cosines, mut met) = (vec![0.0; rows], Vec::new());
-        let mut like: Vec<Vec<(u32, f32)>> = Vec::with_capacity(rows - known - 1);
-        for item in (known as u32 + 1..rows as u32).map(ItemId) {
-            sizes[item.index()] = size(0, titles, &words.of_item[item.index()]);
-            words.meet(item, &mut cosines, &mut met);
-            met.sort_unstable();
-            let mut own = Vec::new();
-            for other in met.drain(..) {
-                let cosine = std::mem::take(&mut cosines[other.index()]);
-                if other.index() <= known {
-                    let scale = (sizes[item.index()] * sizes[other.index()]).powf(-popularity);
-                    own.push((other.0, titles * scale * cosine as f32));
-                }
-            }
-            like.push(own);
-        }
-        // V = A A^T V / L; a direction without weight is none of an item's.
-        let (values, vectors) = (factors.values.val(), factors.vectors.val().slice_dim(0, 0..known + 1));
-        let least = values.clone().max() * LEAST;
-        let inverse: Tensor<2> = values.clone().recip().mask_fill(values.lower_equal(least), 0.0).unsqueeze();
-        let added = Sparse::from_rows(like).product(&host_numbers(vectors.clone()), dim);
-        let added = Tensor::<2>::from_data(TensorData::new(added, [rows - known - 1, dim]), &device) * inverse;
+        (known + 1..rows).for_each(|item| sizes[item] = size(0, titles, &words.of_item[item]));
+        let by_title = |item: usize| words_of(&words.of_item[item], titles, sizes[item].powf(-popularity));
+        let of = |items: Range<usize>| Sparse::from_rows(words.with_word.len(), items.map(by_title));
+        let vectors = factors.vectors.val().slice_dim(0, 0..known + 1);
+        let of_words = of(0..known + 1).transposed().product(&host_numbers(vectors.clone()), dim);
+        let added = Tensor::from_data(
+            TensorData::new(of(known + 1..rows).product(&of_words, dim), [rows - known - 1, dim]),
+            &device,
+        );
+        // A component that is rounding has no eigenvalue, and none of an item's vector.
+        let values = factors.values.val();
+        let inverse: Tensor<2> = values.clone().recip().mask_fill(values.equal_elem(0.0), 0.0).unsqueeze();
         let factors = Factors {
-            vectors: Param::from_tensor(Tensor::cat(vec![vectors, added], 0)),
+            vectors: Param::from_tensor(Tensor::cat(vec![vectors, added * inverse], 0)),
             sizes: Param::from_tensor(Tensor::from_data(TensorData::new(sizes, [rows]), &device)),
             ..factors.clone()
         };
         Self { factors, numbers: self.numbers }
     }
 }
-
-/// The part of the largest eigenvalue below which a direction is rounding.
-const LEAST: f32 = 1e-5;
 
 impl Numbers {
     fn param(self, device: &Device) -> Param<Tensor<1>> {
@@ -241,65 +257,42 @@ fn size(users: usize, titles: f32, words: &[(u32, f64)]) -> f32 {
     (users as f32 + if words.is_empty() { 0.0 } else { titles }).max(1.0)
 }
 
+/// Returns the words of a title as columns, scaled.
+fn words_of(words: &[(u32, f64)], titles: f32, scale: f32) -> Vec<(u32, f32)> {
+    let scale = f64::from(scale) * f64::from(titles).sqrt();
+    words.iter().filter(|_| titles > 0.0).map(|&(word, weight)| (word, (scale * weight) as f32)).collect()
+}
+
 impl TitleSvdConfig {
     /// Chooses what is left open, one number after the other.
     fn chosen(&self, job: &Job<'_>) -> Result<TitleSvd> {
-        let open = |own: Option<f32>, among: &[f32]| match own {
-            Some(own) => vec![own],
-            None => among[..if job.validate.is_some() { among.len() } else { 1 }].to_vec(),
-        };
-        let (titles, popularities) = (open(self.titles, &TITLES), open(self.popularity, &POPULARITIES));
-        let (powers, decays) = (open(self.power, &POWERS), open(self.decay, &DECAYS));
+        let open = |own, among| open(own, among, job.validate);
+        let (titles, popularities) = (open(self.titles, &TITLES[..]), open(self.popularity, &POPULARITIES[..]));
+        let (powers, decays) = (open(self.power, &POWERS[..]), open(self.decay, &DECAYS[..]));
         let counted = Counted::new(job.dataset);
-        job.progress.start("decompose", ((titles.len() + popularities.len() - 1) * ROUNDS) as u64);
+        job.progress.start("decompose", ((titles.len() + popularities.len() - 1) * ITERATIONS) as u64);
         let mut done = 0;
         let mut solve = |titles, popularity| -> Result<TitleSvd> {
             let numbers = Numbers { titles, popularity, power: powers[0], decay: decays[0] };
             let round = |round| job.progress.update((done + round) as u64, "");
             let factors = counted.factors(self.dim, numbers, job, &round)?;
-            done += ROUNDS;
+            done += ITERATIONS;
             Ok(TitleSvd { factors, numbers })
         };
-        let mut best = Best::new(solve(titles[0], popularities[0])?, job.validate);
+        // One decomposition at a time, of which the best is kept: at a million items each takes gigabytes.
+        let mut best = Best::new(solve(titles[0], popularities[0])?, judge(job.validate));
         for &titles in &titles[1..] {
             best.offer(solve(titles, popularities[0])?);
         }
-        let own = best.model.numbers.titles;
+        let own = best.value.numbers.titles;
         for &popularity in &popularities[1..] {
             best.offer(solve(own, popularity)?);
         }
         job.progress.finish();
-        powers[1..].iter().for_each(|&power| best.offer(best.model.with(power, decays[0])));
-        let power = best.model.numbers.power;
-        decays[1..].iter().for_each(|&decay| best.offer(best.model.with(power, decay)));
-        Ok(best.model)
-    }
-}
-
-/// The model that validates best so far, of equals the first; without a metric, the first. No other is kept: at a million
-/// items each takes gigabytes.
-struct Best<'a> {
-    model: TitleSvd,
-    metric: f64,
-    validate: Option<Validate<'a>>,
-}
-
-impl<'a> Best<'a> {
-    fn new(model: TitleSvd, validate: Option<Validate<'a>>) -> Self {
-        let metric = Self::judged(&model, validate);
-        Self { model, metric, validate }
-    }
-
-    fn offer(&mut self, model: TitleSvd) {
-        let metric = Self::judged(&model, self.validate);
-        if metric > self.metric {
-            (self.model, self.metric) = (model, metric);
-        }
-    }
-
-    /// A metric that is not a number counts as the smallest.
-    fn judged(model: &TitleSvd, validate: Option<Validate<'_>>) -> f64 {
-        validate.map_or(0.0, |validate| validate(model)).max(f64::NEG_INFINITY)
+        powers[1..].iter().for_each(|&power| best.offer(best.value.with(power, decays[0])));
+        let power = best.value.numbers.power;
+        decays[1..].iter().for_each(|&decay| best.offer(best.value.with(power, decay)));
+        Ok(best.value)
     }
 }
 
@@ -331,21 +324,22 @@ impl Counted {
         let words = &self.words.of_item[1..];
         let sizes: Vec<f32> =
             self.users_of.iter().zip(words).map(|(users, words)| size(users.len(), titles, words)).collect();
-        let after = self.users as u32;
         let row = |item: usize| -> Vec<(u32, f32)> {
             let scale = sizes[item].powf(-popularity);
             let users = self.users_of[item].iter().map(|&user| (user, scale));
-            let by_title = f64::from(scale) * f64::from(titles).sqrt();
-            let words = words[item].iter().filter(|_| titles > 0.0);
-            users.chain(words.map(|&(word, weight)| (after + word, (by_title * weight) as f32))).collect()
+            // The columns of words come after those of users.
+            let words = words_of(&words[item], titles, scale).into_iter();
+            users.chain(words.map(|(word, weight)| (self.users as u32 + word, weight))).collect()
         };
-        let rows = Sparse::from_rows((0..words.len()).map(row));
         let columns = self.users + self.words.with_word.len();
-        let width = (dim.min(rows.rows()) + MORE) as u64;
-        let kept = (3 * rows.rows() + columns) as u64 * width;
-        ensure_host_memory("title-svd", 4 * kept, "it keeps dense vectors of items, users and words: lower dim")?;
+        let rows = Sparse::from_rows(columns, (0..words.len()).map(row));
+        let (items, width) = (rows.rows() as u64, (dim.min(rows.rows()) + OVERSAMPLING) as u64);
+        // The matrix and its transpose; an argument, a product and a basis, and the product of the transpose; and the Gram
+        // matrix, its eigenvectors and what they are made of, in double precision.
+        let bytes = [16 * rows.entries() as u64, 4 * (3 * items + columns as u64) * width, 48 * width * width];
+        ensure_host_memory("title-svd", bytes.iter().sum(), REMEDY)?;
         let start = &mut rng(job.seed, "title-svd", 0);
-        let Spectrum { values, vectors } = largest(&rows, columns, dim, start, round, job.device)?;
+        let Spectrum { values, vectors } = largest(&rows, dim, start, round, job.device)?;
         let (found, device) = (values.len(), job.device);
         let vectors = Tensor::cat(vec![Tensor::zeros([1, found], device), vectors], 0);
         let mut all = vec![1.0];

@@ -23,10 +23,16 @@ pub(crate) fn without_effect(
     sets: &[String],
 ) -> (Vec<Problem>, Vec<Problem>) {
     let is_set = |key: &str, method: Option<usize>| {
-        // A key of methods belongs to the last one; `id` means all of them.
+        // A key of methods belongs to the last one, or to the last one of its kind; `id` means all of them.
         let is_last = method.is_none_or(|at| at + 1 == recipe.ids.len());
         let own = sets.iter().filter_map(|set| set.split_once('=')).map(|(own, _)| own.trim());
-        own.filter(|own| is_last || *own == "id").any(|own| covers(own, key))
+        own.into_iter().any(|own| match (of_kind(own), method) {
+            (Some((kind, own)), Some(at)) => {
+                recipe.ids.iter().rposition(|id| id.kind() == kind) == Some(at)
+                    && key.strip_prefix("id.").is_some_and(|key| covers(own, key))
+            }
+            _ => (is_last || own == "id") && covers(own, key),
+        })
     };
     let found = idle(recipe).into_iter().filter(|idle| given(idle.key, idle.method));
     let (told, wrong): (Vec<Idle>, Vec<Idle>) =
@@ -39,6 +45,11 @@ pub(crate) fn without_effect(
         }
     };
     (wrong.into_iter().map(problem).collect(), told.into_iter().map(problem).collect())
+}
+
+/// Returns the kind and the rest of a key such as `id.bsarec.dim`.
+fn of_kind(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix("id.")?.split_once('.').filter(|(kind, _)| IdConfig::KINDS.contains(kind))
 }
 
 /// Returns whether setting `outer` also sets `key`.

@@ -1,6 +1,7 @@
 //! The text of settings: recipe files as users write them, and `--set key=value`.
 use crate::terminal::words;
 use anyhow::{Context, Result, bail};
+use ra_idmodels::IdConfig;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
@@ -83,10 +84,12 @@ pub(crate) fn apply(table: &mut Table, set: &str) -> Result<()> {
             Value::Table(table) => table,
             // [[id]] is a list; the last method is the aligned one.
             Value::Array(list) => {
-                let of_kind = |kind: &str| {
-                    list.iter().rposition(|own| own.get("kind").is_some_and(|own| own.as_str() == Some(kind)))
-                };
-                let place = parents.peek().and_then(|kind| of_kind(kind));
+                let kinds: Vec<&str> =
+                    list.iter().map(|own| own.get("kind").and_then(Value::as_str).unwrap_or("")).collect();
+                let place = parents.peek().and_then(|kind| kinds.iter().rposition(|own| own == *kind));
+                if let Some(kind) = parents.peek().filter(|kind| place.is_none() && IdConfig::KINDS.contains(kind)) {
+                    bail!("--set {set}: no table of {key} has kind = \"{kind}\"; there are {}", kinds.join(", "));
+                }
                 if place.is_some() {
                     parents.next();
                 }
@@ -359,8 +362,8 @@ mod tests {
                 .unwrap();
         let sets = ["id.sasrec.dim=16", "id.sasrec.train.lr=0.1", "id.l2=3.0", "id.import.items=7"];
         assert_eq!(changed(&sets).unwrap(), wanted);
-        // Not the kind of any: a key of the last one, which the recipe refuses by name.
-        assert!(changed(&["id.markov.dim=1"]).unwrap()["id"][2].get("markov").is_some());
+        let told = changed(&["id.markov.dim=1"]).unwrap_err().to_string();
+        assert!(told.contains("kind = \"markov\"; there are sasrec, import, ease"), "{told}");
     }
 
     #[test]
