@@ -1,5 +1,5 @@
-//! The words of titles with their weights, which [`Lexical`](super::Lexical), [`TitlePairs`](super::TitlePairs) and
-//! [`TitleEase`](super::TitleEase) read.
+//! The words of titles with their weights, which [`Lexical`](super::Lexical), [`TitlePairs`](super::TitlePairs),
+//! [`TitleEase`](super::TitleEase) and [`TitleSvd`](super::TitleSvd) read.
 use ra_core::{Catalog, ItemId};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};

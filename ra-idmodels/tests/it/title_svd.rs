@@ -86,7 +86,7 @@ fn it_chooses_on_validation_keeps_its_vectors_and_reads_new_titles() {
 }
 
 #[test]
-fn an_empty_history_a_catalogue_nobody_took_and_one_without_titles_have_scores_of_zero_at_worst() {
+fn an_empty_history_scores_zero_and_a_catalogue_nobody_took_or_without_titles_has_numbers() {
     let device = device();
     let model = ra_idmodels::fit(&OPEN, &Job::new(&taken(), &device)).unwrap().model;
     assert_eq!(scores(&*model, 5, &[]), [0.0; 5]);
