@@ -16,7 +16,8 @@ pub struct IdTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ground: Option<GroundConfig>,
     /// The largest catalogue that the method takes part in. Above it the run goes on without it and says so: for a
-    /// method that needs memory for the square of the catalogue in a recipe for anybody's data.
+    /// method that needs memory for the square of the catalogue in a recipe for anybody's data. If it is the last one, the
+    /// one before it is aligned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_items: Option<usize>,
     /// The method itself.

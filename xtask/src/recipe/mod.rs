@@ -214,7 +214,7 @@ impl Recipe {
     /// (`id.max_items`), also in blends. The second value says what was left out.
     ///
     /// # Errors
-    /// If the last method, which is aligned, is left out, or a blend or a teacher needs one that is.
+    /// If a blend or a teacher needs one that is left out, or nothing is left that can be aligned.
     pub(crate) fn for_catalog(&self, items: usize) -> Result<(Self, Vec<String>)> {
         let too_small = |id: &&IdTable| id.max_items.is_some_and(|most| items > most);
         let out: Vec<&IdTable> = self.ids.iter().filter(too_small).collect();
@@ -224,13 +224,8 @@ impl Recipe {
         let gone: Vec<String> = out.iter().flat_map(|id| id.rows()).collect();
         let mut table = self.to_table()?;
         let kept: Vec<&IdTable> = self.ids.iter().filter(|id| !too_small(id)).collect();
-        let last = self.ids.last().map(|id| id.kind());
-        if kept.last().map(|id| id.kind()) != last && self.aligns() {
-            bail!(
-                "id.max_items of the last [[id]] table is below the {items} items, but it is the one that is aligned; \
-                 raise it, or put another method last"
-            );
-        }
+        let last = kept.last().map(|id| id.kind());
+        let other = last.filter(|last| self.aligns() && self.ids.last().map(|id| id.kind()) != Some(last));
         table.insert("id".into(), Value::try_from(kept)?);
         let without = |table: &VariantTable| {
             let blend =
@@ -245,7 +240,10 @@ impl Recipe {
             let (kind, most) = (id.kind(), id.max_items.unwrap_or_default());
             format!("{kind} is left out: the catalogue has {items} items, and its id.max_items is {most}")
         };
-        let told: Vec<String> = out.iter().map(told).collect();
+        let mut told: Vec<String> = out.iter().map(told).collect();
+        if let (Some(told), Some(other)) = (told.last_mut(), other) {
+            told.push_str(&format!("; {other} is aligned in its place"));
+        }
         let found = Self::from_table(self.name.clone(), table).with_context(|| told.join("; "))?;
         refuse(&found.problems()).with_context(|| told.join("; "))?;
         Ok((Self { tune: self.tune.clone(), ..found }, told))

@@ -156,7 +156,14 @@ fn methods_too_large_for_a_catalogue_step_aside_and_idle_tables_are_told() {
     assert!(whole.status.success() && names(root.report("a")).len() == 4, "{}", told(&whole));
     let aligned = ["--set", "eval.rows=['id', 'both', 'ra-rec']"];
     let last = run("{kind='pop'}, {kind='item-knn'}, {kind='ease', max_items=3}", &aligned);
-    assert!(!last.status.success() && told(&last).contains("it is the one that is aligned"), "{}", told(&last));
+    let refused = ["ease is left out", "is item-knn in the last table"];
+    assert!(!last.status.success() && refused.iter().all(|why| told(&last).contains(why)), "{}", told(&last));
+    let last = run(
+        "{kind='pop'}, {kind='sasrec', dim=8, train={epochs=1}}, {kind='ease', max_items=3}",
+        &["--set", "eval.rows=['id', 'ra-rec']", "--set", "variant=[]"],
+    );
+    assert!(last.status.success() && told(&last).contains("sasrec is aligned in its place"), "{}", told(&last));
+    assert!(names(root.report("a"))[2].contains("ra-rec(sasrec"), "{:?}", names(root.report("a")));
     let one = "variant=[{name='both', blend=['pop', 'ease']}]";
     let one = run("{kind='pop'}, {kind='ease', max_items=3}, {kind='item-knn'}", &["--set", one]);
     assert!(!one.status.success() && told(&one).contains("two rows or more"), "{}", told(&one));
