@@ -4,10 +4,10 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Rows of every kind: counts, an ID method, grounded IDs, RA-Rec, and a blend of them.
-const RECIPE: &str = "\n[[variant]]\nname = 'counts'\nblend = ['lexical', 'item-knn', 'title-pairs', 'title-ease']\n[[variant]]\nname = 'all'\nblend = \
+const RECIPE: &str = "\n[[variant]]\nname = 'counts'\nblend = ['lexical', 'item-knn', 'title-pairs', 'title-ease', 'title-svd']\n[[variant]]\nname = 'all'\nblend = \
                       ['ease', 'sasrec-grounded', 'ra-rec', 'counts']\n[[variant]]\nname = 'near'\nblend = \
                       ['sasrec-grounded', 'ra-rec', 'counts']\n";
-const IDS: &str = "id=[{kind='pop'}, {kind='lexical'}, {kind='item-knn'}, {kind='title-pairs'}, {kind='title-ease'}, {kind='ease', l2=1.0}, {kind='sasrec', \
+const IDS: &str = "id=[{kind='pop'}, {kind='lexical'}, {kind='item-knn'}, {kind='title-pairs'}, {kind='title-ease'}, {kind='title-svd', dim=8}, {kind='ease', l2=1.0}, {kind='sasrec', \
                    dim=8, max_length=6, train={epochs=2}, ground={k=2.0, scale=1.0}}]";
 
 /// Returns a root with a finished run `a` and its bundle `b` of the row `all`, with an item's colour as its group.
@@ -48,7 +48,18 @@ fn a_bundle_answers_as_its_run_does_without_the_run_its_data_and_its_folder() {
     let root = exported(&["--names-users"]);
     let asks: [&[&str]; 3] =
         [&["--history", "the ant; i4; the bee"], &["--user", "u3"], &["--item", "i7", "--item", "The dog"]];
-    let rows = ["all", "ra-rec", "sasrec-grounded", "lexical", "item-knn", "title-pairs", "title-ease", "ease", "pop"];
+    let rows = [
+        "all",
+        "ra-rec",
+        "sasrec-grounded",
+        "lexical",
+        "item-knn",
+        "title-pairs",
+        "title-ease",
+        "title-svd",
+        "ease",
+        "pop",
+    ];
     let ask = |from: [&str; 2], row: &str, asked: &[&str]| {
         let told = root.ok(&[&["recommend", from[0], from[1], "--row", row, "--top", "5", "--json"], asked].concat());
         list(&json(&told))

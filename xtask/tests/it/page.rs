@@ -21,7 +21,7 @@ fn a_person_finds_items_and_sees_rows_side_by_side() {
     browser.visit(&format!("http://{}/", own.address));
     let rows = until(&browser, "return [...document.querySelectorAll('.row h2')].map(e => e.textContent)");
     let rows: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row.as_str().unwrap()).collect();
-    assert_eq!((rows[0], rows.len()), ("all (default)", 10), "{rows:?}");
+    assert_eq!((rows[0], rows.len()), ("all (default)", 11), "{rows:?}");
     let popular = browser.run(LISTS);
     // Words find an item, and a click on it changes the lists.
     let search = "const s = document.getElementById('search'); s.value = arguments[0] || 'quail'; s.dispatchEvent(new Event('input'))";
