@@ -2,31 +2,29 @@
 
 use ra_core::{Recommender, Validate};
 
-/// Returns the value with the largest metric, and its metric; of equals the first. A metric that is not a number counts as
-/// the smallest.
-pub(crate) fn best_of<T>(first: T, others: impl IntoIterator<Item = T>, metric: impl Fn(&T) -> f64) -> (T, f64) {
-    let mut best = Best::new(first, metric);
-    others.into_iter().for_each(|value| best.offer(value));
-    (best.value, best.metric)
-}
-
-/// The value with the largest metric so far; of equals the first. No other is kept.
+/// The value with the largest metric so far; of equals the first. A metric that is not a number counts as the smallest. No
+/// other value is kept, and one that nothing is compared with is not judged.
 pub(crate) struct Best<T, F> {
     pub(crate) value: T,
-    metric: f64,
+    metric: Option<f64>,
     judge: F,
 }
 
 impl<T, F: Fn(&T) -> f64> Best<T, F> {
     pub(crate) fn new(value: T, judge: F) -> Self {
-        let metric = judge(&value).max(f64::NEG_INFINITY);
-        Self { value, metric, judge }
+        Self { value, metric: None, judge }
     }
 
+    /// Returns the metric of the best value.
+    pub(crate) fn metric(&mut self) -> f64 {
+        *self.metric.get_or_insert_with(|| (self.judge)(&self.value).max(f64::NEG_INFINITY))
+    }
+
+    /// Takes `value` if it is better.
     pub(crate) fn offer(&mut self, value: T) {
-        let metric = (self.judge)(&value);
-        if metric > self.metric {
-            (self.value, self.metric) = (value, metric);
+        let (best, metric) = (self.metric(), (self.judge)(&value));
+        if metric > best {
+            (self.value, self.metric) = (value, Some(metric));
         }
     }
 }

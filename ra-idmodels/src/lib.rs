@@ -66,6 +66,7 @@ mod batch;
 mod checks;
 mod choose;
 mod count;
+mod eigen;
 pub mod golden;
 mod import;
 mod loss;

@@ -293,6 +293,11 @@ mod tests {
         }
         let of = |more: &str| operations(&recipe(more), &data(20), Some(spec));
         assert!(of("").iter().all(|stage| stage.is_frozen == (stage.name != "sasrec")), "passes are timed apart");
+        // The samples of five items have one to four before their target, two and a half on average.
+        let catalog = ra_core::Catalog::new((0..50).map(|at| at.to_string()).collect(), vec!["word".into(); 50]);
+        let titled = Data { dataset: Dataset { catalog, ..data(20).dataset }, ..data(20) };
+        let user = Texts::of(&recipe("[prompt]\ntitles = 6"), &titled).user;
+        assert!((user - PROMPT - 2.5 * TOKENS_PER_WORD).abs() < 1e-9, "{user}");
         let counting = Recipe::resolved("[[id]]\nkind = 'pop'\n[eval]\nrows = ['id']").unwrap();
         assert!(operations(&counting, &data(20), None).iter().all(|stage| stage.count == 0.0));
     }

@@ -1,6 +1,7 @@
 //! The largest eigenvectors of a Gram matrix of sparse rows.
+use crate::eigen::eigen;
 use burn::tensor::{Device, Tensor, TensorData};
-use faer::{Mat, Side};
+use faer::Mat;
 use ra_core::kernels::Sparse;
 use ra_core::{Error, Result, host_numbers, normal_numbers};
 use rand_chacha::ChaCha8Rng;
@@ -58,7 +59,7 @@ pub(super) fn largest(
         basis = orthonormal(orthonormal(product)?)?;
         round(done);
     }
-    let (values, rotation) = eigen(&gram(onto(&transposed, basis.clone())))?;
+    let (values, rotation) = eigen(&gram(onto(&transposed, basis.clone()))).ok_or_else(not_finite)?;
     let known = |at: usize| if values[at] > LEAST * values[0] { 1.0 } else { 0.0 };
     let rotation = Mat::from_fn(width, count, |i, j| known(j) * rotation[(i, j)]);
     let values = (0..count).map(|at| (known(at) * values[at]) as f32).collect();
@@ -67,33 +68,24 @@ pub(super) fn largest(
 
 /// Returns an orthonormal basis of what the columns of `x` span, `[n, width]` as they are.
 fn orthonormal(x: Tensor<2>) -> Result<Tensor<2>> {
-    let (values, vectors) = eigen(&gram(x.clone()))?;
+    let (values, vectors) = eigen(&gram(x.clone())).ok_or_else(not_finite)?;
     let least = (values[0] * ROUNDING).max(1e-30);
     let (width, device) = (values.len(), x.device());
     let rotation = Mat::from_fn(width, width, |i, j| vectors[(i, j)] / values[j].max(least).sqrt());
     Ok(x.matmul(tensor(&rotation, &device)))
 }
 
+fn not_finite() -> Error {
+    Error::Missing {
+        what: "a finite matrix of items".into(),
+        remedy: "titles or popularity is too large; choose a smaller number".into(),
+    }
+}
+
 fn gram(x: Tensor<2>) -> Mat<f64> {
     let width = x.dims()[1];
     let values = host_numbers(x.clone().transpose().matmul(x));
     Mat::from_fn(width, width, |i, j| f64::from(values[i * width + j]))
-}
-
-/// Returns the eigenvalues of a symmetric matrix in descending order, and its eigenvectors as columns.
-fn eigen(matrix: &Mat<f64>) -> Result<(Vec<f64>, Mat<f64>)> {
-    let none = || Error::Missing {
-        what: "a finite matrix of items".into(),
-        remedy: "titles or popularity is too large; choose a smaller number".into(),
-    };
-    if !matrix.row_iter().all(|row| row.iter().all(|number| number.is_finite())) {
-        return Err(none());
-    }
-    // In ascending order.
-    let found = matrix.self_adjoint_eigen(Side::Lower).map_err(|_| none())?;
-    let (n, values) = (matrix.nrows(), found.S().column_vector());
-    let vectors = Mat::from_fn(n, n, |i, j| found.U()[(i, n - 1 - j)]);
-    Ok(((0..n).rev().map(|at| values[at]).collect(), vectors))
 }
 
 fn tensor(matrix: &Mat<f64>, device: &Device) -> Tensor<2> {

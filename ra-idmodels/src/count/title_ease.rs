@@ -2,16 +2,15 @@
 //! it. It trains nothing, and reads the log and the titles at once.
 use super::decayed::{self, NoVectors};
 use super::local_ease::{Map, REMEDY, Solver};
-use crate::choose::{best_of, open};
+use crate::choose::{Best, judge, open};
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ra_core::{
-    Check, Error, History, ItemId, Problem, Recommender, Result, Validate, ensure_host_memory, forward_recommender,
-    host_numbers, load_grown_module, load_module,
+    Check, Error, History, ItemId, Problem, Recommender, Result, ensure_host_memory, forward_recommender, host_numbers,
+    load_grown_module, load_module,
 };
 use serde::{Deserialize, Serialize};
-use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -73,12 +72,15 @@ impl IdMethod for TitleEaseConfig {
         };
         // One number after the other. Solving several settings at once gathers the matrix of each item once.
         let settings: Vec<(f32, f32)> = l2s.iter().map(|&l2| (l2, titles[0])).collect();
-        let mut model = best(solve(&settings)?, job.validate);
-        let settings: Vec<(f32, f32)> = titles[1..].iter().map(|&titles| (model.l2, titles)).collect();
+        let mut models = solve(&settings)?;
+        let mut best = Best::new(models.remove(0), judge(job.validate));
+        models.into_iter().for_each(|model| best.offer(model));
+        let settings: Vec<(f32, f32)> = titles[1..].iter().map(|&titles| (best.value.l2, titles)).collect();
         if !settings.is_empty() {
-            model = best(iter::once(model).chain(solve(&settings)?).collect(), job.validate);
+            solve(&settings)?.into_iter().for_each(|model| best.offer(model));
         }
-        model = best(decays.iter().map(|&decay| TitleEase { decay, ..model.clone() }).collect(), job.validate);
+        decays[1..].iter().for_each(|&decay| best.offer(TitleEase { decay, ..best.value.clone() }));
+        let model = best.value;
         let width = self.candidates.min(job.dataset.catalog.len());
         let (solved, choices) = (model.checkpoint(width, job.device), model.choices());
         Ok(Trained::chosen(model, solved, choices))
@@ -118,15 +120,6 @@ impl IdMethod for TitleEaseConfig {
 
     fn reads_titles(&self) -> bool {
         true
-    }
-}
-
-/// Returns the model that validates best, of equals the first; without a metric, the first.
-fn best(mut models: Vec<TitleEase>, validate: Option<Validate<'_>>) -> TitleEase {
-    let first = models.remove(0);
-    match validate.filter(|_| !models.is_empty()) {
-        Some(validate) => best_of(first, models, |model| validate(model)).0,
-        None => first,
     }
 }
 

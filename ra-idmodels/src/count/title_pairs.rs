@@ -3,7 +3,7 @@
 use super::decayed::{self, NoVectors};
 use super::item_knn::count_pairs;
 use super::titles::TitleWords;
-use crate::choose::best_of;
+use crate::choose::{Best, judge, open};
 use crate::{IdMethod, Job, Trained};
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -70,7 +70,7 @@ impl Check for TitlePairsConfig {
 impl IdMethod for TitlePairsConfig {
     fn fit(&self, job: &Job<'_>) -> Result<Trained> {
         let fresh = TitlePairs::new(job.dataset, *self, job.device);
-        let model = job.validate.map_or_else(|| fresh.clone(), |validate| fresh.chosen(self, validate));
+        let model = fresh.chosen(self, job.validate);
         let values = vec![model.popularity, model.share, model.decay];
         let chosen = Chosen { values: Param::from_tensor(Tensor::from_data(TensorData::new(values, [3]), job.device)) };
         let choices = model.choices();
@@ -172,18 +172,19 @@ impl TitlePairs {
     }
 
     /// Chooses what the configuration leaves open, one number after the other.
-    fn chosen(&self, config: &TitlePairsConfig, validate: Validate<'_>) -> Self {
-        let Self { share, decay, .. } = *self;
-        let choose = |own: Option<f32>, among: &[f32], with: &dyn Fn(f32) -> Self| {
-            own.unwrap_or_else(|| {
-                let others = among[1..].iter().copied();
-                best_of(among[0], others, |&value| validate(&with(value))).0
-            })
-        };
-        let popularity = choose(config.popularity, &POPULARITIES, &|popularity| self.with(popularity, share, decay));
-        let share = choose(config.share, &SHARES, &|share| self.with(popularity, share, decay));
-        let decay = choose(config.decay, &DECAYS, &|decay| self.with(popularity, share, decay));
-        self.with(popularity, share, decay)
+    fn chosen(self, config: &TitlePairsConfig, validate: Option<Validate<'_>>) -> Self {
+        let open = |own, among| open(own, among, validate);
+        let mut best = Best::new(self, judge(validate));
+        for &popularity in &open(config.popularity, &POPULARITIES[..])[1..] {
+            best.offer(best.value.with(popularity, best.value.share, best.value.decay));
+        }
+        for &share in &open(config.share, &SHARES[..])[1..] {
+            best.offer(best.value.with(best.value.popularity, share, best.value.decay));
+        }
+        for &decay in &open(config.decay, &DECAYS[..])[1..] {
+            best.offer(best.value.with(best.value.popularity, best.value.share, decay));
+        }
+        best.value
     }
 }
 

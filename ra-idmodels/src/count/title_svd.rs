@@ -82,7 +82,8 @@ impl IdMethod for TitleSvdConfig {
 
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
         let items = job.dataset.catalog.len();
-        let dim = self.dim.min(job.known_items.unwrap_or(items));
+        let known = job.known_items.unwrap_or(items);
+        let dim = self.dim.min(known);
         // Zeros, the file, and the numbers that are checked.
         let bytes = (items as u64 + 1).saturating_mul(dim as u64).saturating_mul(16);
         ensure_host_memory("loading title-svd", bytes, REMEDY)?;
@@ -91,10 +92,9 @@ impl IdMethod for TitleSvdConfig {
             Some(known) => load_grown_module(fresh, path, known, items)?,
             None => load_module(fresh, path)?,
         };
-        let known = job.known_items.unwrap_or(items);
         let numbers = Numbers::of(&factors, known).map_err(|problem| Error::corrupt(path, problem))?;
         let mut model = TitleSvd { factors, numbers };
-        if let Some(known) = job.known_items {
+        if known < items {
             model = model.with_titles_after(known, job.dataset);
         }
         let (factors, choices) = (model.factors.clone(), model.choices());

@@ -1,6 +1,6 @@
 //! Text-grounded IDs: the vector of a rare item shrinks towards what its text predicts.
 use super::features::on_sphere;
-use crate::choose::best_of;
+use crate::choose::Best;
 use crate::method::sequence::item_rows;
 use burn::tensor::{Tensor, TensorData};
 use faer::linalg::solvers::Solve;
@@ -92,8 +92,9 @@ impl Grounded {
                 what: "a validation metric".into(),
                 remedy: format!("it chooses {what} of the grounding: hold interactions out, or set {what}"),
             })?;
-            let others = values[1..].iter().copied();
-            let (value, validation) = best_of(values[0], others, |&value| metric(&made(value)));
+            let mut best = Best::new(values[0], |&value| metric(&made(value)));
+            values[1..].iter().for_each(|&value| best.offer(value));
+            let (validation, value) = (best.metric(), best.value);
             tracing::info!(value, validation, "grounding: {what}");
             Ok::<f32, Error>(value)
         };

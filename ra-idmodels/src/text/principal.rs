@@ -1,6 +1,7 @@
 //! Given vectors along their principal axes.
+use crate::eigen::eigen;
 use burn::tensor::{Device, Tensor, TensorData};
-use faer::{Mat, Side};
+use faer::Mat;
 use ra_core::{Error, Result};
 
 /// Given vectors, centred and turned so that their first number varies most, their second most of the rest, and so on.
@@ -25,24 +26,18 @@ impl Principal {
         let centred = items.clone() - items.mean_dim(0);
         let spread = centred.clone().transpose().matmul(centred.clone()) / (rows.max(2) - 1) as f32;
         let spread: Vec<f64> = spread.into_data().iter::<f64>().collect();
-        let none = || Error::Missing {
+        let spread = Mat::from_fn(width, width, |i, j| spread[i * width + j]);
+        let (variances, vectors) = eigen(&spread).ok_or_else(|| Error::Missing {
             what: "a finite number in every given vector".into(),
             remedy: "the vectors have no principal axes; compute them again".into(),
-        };
-        if !spread.iter().all(|x| x.is_finite()) {
-            return Err(none());
-        }
-        let spread = Mat::from_fn(width, width, |i, j| spread[i * width + j]);
-        // In ascending order.
-        let found = spread.self_adjoint_eigen(Side::Lower).map_err(|_| none())?;
+        })?;
         let axes = axes.min(width);
         let (mut basis, mut deviations) = (vec![0.0f32; width * axes], Vec::with_capacity(axes));
         for axis in 0..axes {
-            let from = width - 1 - axis;
             let largest =
-                (0..width).map(|at| found.U()[(at, from)]).fold(0.0f64, |a, b| if b.abs() > a.abs() { b } else { a });
-            (0..width).for_each(|at| basis[at * axes + axis] = (found.U()[(at, from)] * largest.signum()) as f32);
-            deviations.push(found.S().column_vector()[from].max(0.0).sqrt() as f32);
+                (0..width).map(|at| vectors[(at, axis)]).fold(0.0f64, |a, b| if b.abs() > a.abs() { b } else { a });
+            (0..width).for_each(|at| basis[at * axes + axis] = (vectors[(at, axis)] * largest.signum()) as f32);
+            deviations.push(variances[axis].max(0.0).sqrt() as f32);
         }
         let basis = Tensor::from_data(TensorData::new(basis, [width, axes]), &plain);
         let turned = Tensor::cat(vec![Tensor::zeros([1, axes], &plain), centred.matmul(basis)], 0);

@@ -4,6 +4,8 @@ use burn::tensor::Tensor;
 use ra_core::testkit::contract::check_recommender;
 use ra_core::{Catalog, Dataset, History, ItemId, Recommender, UserId};
 use ra_idmodels::{IdMethod, Job, TitleSvdConfig};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 
 const OPEN: TitleSvdConfig = TitleSvdConfig { dim: 512, titles: None, popularity: None, power: None, decay: None };
 
@@ -83,6 +85,42 @@ fn it_chooses_on_validation_keeps_its_vectors_and_reads_new_titles() {
     agree(&of(&[1, 3])[5..], &[0.476355, 0.0]);
     assert_eq!(grown.choices, plain.choices);
     agree(&of(&[6]), &[0.3044731, -0.0311547, 0.3087896, -0.009575, -0.0155233, 0.1073574, 0.0]);
+}
+
+#[test]
+fn a_checkpoint_with_numbers_that_no_fit_gives_is_refused_by_name() {
+    let (data, device) = (taken(), device());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("title-svd.safetensors");
+    ra_idmodels::fit(&OPEN, &Job::new(&data, &device)).unwrap().save(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let load = || TitleSvdConfig::load(&OPEN, &Job::new(&data, &device), &path);
+    assert!(load().is_ok());
+    let broken = [
+        ("sizes", 0.0f32, "no number"),
+        ("values", -1.0, "no number"),
+        ("vectors", f32::NAN, "no number"),
+        ("chosen", 1e9, "titles is"),
+    ];
+    for (tensor, number, told) in broken {
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let changed: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = file
+            .iter()
+            .map(|(name, view)| {
+                let mut data = view.data().to_vec();
+                if name.starts_with(tensor) {
+                    data[..4].copy_from_slice(&number.to_le_bytes());
+                }
+                (name.to_owned(), view.dtype(), view.shape().to_vec(), data)
+            })
+            .collect();
+        let views = changed
+            .iter()
+            .map(|(name, dtype, shape, data)| (name, TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        let error = load().unwrap_err().to_string();
+        assert!(error.contains("title-svd.safetensors") && error.contains(told), "{tensor}: {error}");
+    }
 }
 
 #[test]

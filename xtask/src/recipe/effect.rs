@@ -25,8 +25,8 @@ pub(crate) fn without_effect(
     let is_set = |key: &str, method: Option<usize>| {
         // A key of methods belongs to the last one, or to the last one of its kind; `id` means all of them.
         let is_last = method.is_none_or(|at| at + 1 == recipe.ids.len());
-        let own = sets.iter().filter_map(|set| set.split_once('=')).map(|(own, _)| own.trim());
-        own.into_iter().any(|own| match (of_kind(own), method) {
+        let mut own = sets.iter().filter_map(|set| set.split_once('=')).map(|(own, _)| own.trim());
+        own.any(|own| match (of_kind(own), method) {
             (Some((kind, own)), Some(at)) => {
                 recipe.ids.iter().rposition(|id| id.kind() == kind) == Some(at)
                     && key.strip_prefix("id.").is_some_and(|key| covers(own, key))
