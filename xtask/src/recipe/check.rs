@@ -49,22 +49,30 @@ impl Recipe {
         let mut aligns = std::iter::once(&self.align)
             .chain(self.variants.iter().filter(|variant| variant.has_towers()).map(|variant| &variant.align));
         let cross_fits = aligns.any(|align| align.departures.cross_fit > 0);
-        if let Some(id) = self.ids.last().filter(|id| cross_fits && !id.reads_histories()) {
+        let candidates = self.candidates();
+        if cross_fits && candidates.len() > 1 {
+            let told = "is above 0, and several [[id]] tables have align = true: folds are trained of one method";
+            found.push(Problem::new(
+                "align.cross_fit",
+                format!("{told}; leave align in one table, or set cross_fit to 0"),
+            ));
+        }
+        for id in candidates.iter().filter(|id| cross_fits && !id.reads_histories()) {
             let told = "is above 0, which needs an ID method that learns to read histories, such as sasrec or ease";
             let told = format!("{told}; {} does not", id.kind());
             found.push(Problem::new("align.cross_fit", told));
         }
-        if let Some(id) = self.ids.last().filter(|id| cross_fits && id.ground.is_some()) {
+        for id in candidates.iter().filter(|id| cross_fits && id.ground.is_some()) {
             let told = "is above 0, and the ID method is grounded: folds have no grounded vectors";
-            let told =
-                format!("{told}; leave ground out of the last [[id]] table, {}, or set cross_fit to 0", id.kind());
+            let told = format!("{told}; leave ground out of the [[id]] table of {}, or set cross_fit to 0", id.kind());
             found.push(Problem::new("align.cross_fit", told));
         }
         let aligned = self.variants.iter().find(|variant| variant.has_towers() && variant.align.reads_ids());
-        if let (Some(id), Some(variant)) = (self.ids.last().filter(|id| id.adds_to_scores()), aligned) {
+        for id in candidates.iter().filter(|id| id.adds_to_scores()) {
+            let Some(variant) = aligned else { break };
             let told = format!(
-                "is {} in the last table, whose score adds counts to its vectors, but {} reads only vectors: put \
-                 another [[id]] after it, such as sasrec or ease, or set eval.rows = [\"id\"]",
+                "is {} in the table that is aligned, whose score adds counts to its vectors, but {} reads only vectors: \
+                 put another [[id]] last, such as sasrec or ease, or set eval.rows = [\"id\"]",
                 id.kind(),
                 variant.name
             );

@@ -16,10 +16,13 @@ pub struct IdTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ground: Option<GroundConfig>,
     /// The largest catalogue that the method takes part in. Above it the run goes on without it and says so: for a
-    /// method that needs memory for the square of the catalogue in a recipe for anybody's data. If it is the last one, the
-    /// one before it is aligned.
+    /// method that needs memory for the square of the catalogue in a recipe for anybody's data. If it is the one that is
+    /// aligned, the last one of the others is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_items: Option<usize>,
+    /// Whether it may be aligned. If several may, the one that validates best is. By default the last one is aligned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub align: bool,
     /// The method itself.
     #[serde(flatten)]
     pub method: IdConfig,

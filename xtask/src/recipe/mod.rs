@@ -181,6 +181,21 @@ impl Recipe {
         self.has_row(rows::TEXT) || self.variants.iter().any(Variant::has_towers)
     }
 
+    /// Returns the ID methods that may be aligned: those that say so, or else the last one.
+    pub(crate) fn candidates(&self) -> Vec<&IdTable> {
+        let named: Vec<&IdTable> = self.ids.iter().filter(|id| id.align).collect();
+        if named.is_empty() { self.ids.last().into_iter().collect() } else { named }
+    }
+
+    /// Returns the recipe with the ID method of this kind last, which is the one that is aligned.
+    #[must_use]
+    pub(crate) fn aligning(mut self, kind: &str) -> Self {
+        self.ids.iter_mut().for_each(|id| id.align = false);
+        // The sort is stable: the others keep their order.
+        self.ids.sort_by_key(|id| id.kind() == kind);
+        self
+    }
+
     /// Returns the names of the rows that the row `name` is made of, itself included: those that it blends, and the
     /// aligned ID method if it has towers.
     pub(crate) fn made_of(&self, name: &str) -> Vec<String> {
@@ -224,8 +239,8 @@ impl Recipe {
         let gone: Vec<String> = out.iter().flat_map(|id| id.rows()).collect();
         let mut table = self.to_table()?;
         let kept: Vec<&IdTable> = self.ids.iter().filter(|id| !too_small(id)).collect();
-        let last = kept.last().map(|id| id.kind());
-        let other = last.filter(|last| self.aligns() && self.ids.last().map(|id| id.kind()) != Some(last));
+        let are_left = self.candidates().iter().any(|id| !too_small(id));
+        let other = kept.last().map(|id| id.kind()).filter(|_| self.aligns() && !are_left);
         table.insert("id".into(), Value::try_from(kept)?);
         let without = |table: &VariantTable| {
             let blend =

@@ -28,9 +28,11 @@ impl Recipe {
     /// Returns whether a row of the report reads the grounded vectors of a method.
     fn reads_grounded(&self, id: &IdTable) -> bool {
         let row = id.grounded_row();
-        let is_last = self.ids.last().is_some_and(|last| last.kind() == id.kind());
+        let may_be_aligned = self.candidates().iter().any(|own| own.kind() == id.kind());
         let reads = |variant: &Variant| {
-            is_last && variant.reads_ids() || variant.parts().contains(&row) || variant.teacher() == Some(row.as_str())
+            may_be_aligned && variant.reads_ids()
+                || variant.parts().contains(&row)
+                || variant.teacher() == Some(row.as_str())
         };
         self.has_row(rows::ID) || self.variants().iter().any(reads)
     }

@@ -187,6 +187,11 @@ fn check_choices(recipe: &Recipe, data: &Data) -> Result<()> {
     let chosen = [
         (blends, "the weights of a blend", "the [[variant]] with blend out of eval.rows"),
         (grounds, "the strength of grounding", "id.ground out, or set its k and scale"),
+        (
+            recipe.aligns() && recipe.candidates().len() > 1,
+            "the ID method that is aligned",
+            "align = true in one [[id]] table alone",
+        ),
         (weighs, "the weight of the ID's own score", "id-residual out of eval.rows and align.id_residual off"),
         (lifts, "the lift of cold items", "cold-lift out of eval.rows"),
     ];

@@ -30,6 +30,8 @@ pub(crate) struct TrainedMethod {
     pub(crate) trained: Trained,
     /// The same method with grounded vectors, if the recipe asks for it.
     pub(crate) grounded: Option<Grounded>,
+    /// Why it is the one that is aligned, if validation chose it.
+    chosen: Option<String>,
     mark: IdManifest,
 }
 
@@ -63,13 +65,17 @@ impl TrainedMethod {
 
     /// Returns every row of the method: its name, its model, and what is special about it.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (String, &dyn Recommender, Vec<String>)> {
+        let own = (self.config.kind().to_owned(), self.model(), self.trained.choices.clone());
         let grounded = self.grounded.as_ref().map(|grounded| {
             let Grounded { k, scale, .. } = grounded;
             let told = format!("grounded with k = {k}, scale = {scale}");
             (self.config.grounded_row(), grounded as &dyn Recommender, vec![told])
         });
-        let told = self.trained.choices.clone();
-        std::iter::once((self.config.kind().to_owned(), self.model(), told)).chain(grounded)
+        let mut rows: Vec<_> = std::iter::once(own).chain(grounded).collect();
+        if let Some((.., made)) = rows.last_mut() {
+            made.extend(self.chosen.clone());
+        }
+        rows.into_iter()
     }
 
     pub(crate) fn parameters(&self) -> &[ParamRow] {
@@ -102,6 +108,13 @@ impl IdModels {
             _ => None,
         };
         self.methods.iter().find_map(of)
+    }
+
+    /// Puts the ID method of this kind last, and so aligns it; `why` is for its row in the report.
+    pub(super) fn aligning(mut self, kind: &str, why: String) -> Self {
+        self.methods.sort_by_key(|method| method.config.kind() == kind);
+        self.methods.last_mut().into_iter().for_each(|method| method.chosen = Some(why.clone()));
+        self
     }
 
     /// Returns the method that is aligned: the last one.
@@ -173,7 +186,7 @@ fn whole(
         }
         Ok(grounded)
     });
-    Ok(TrainedMethod { config: table.clone(), trained, grounded: grounded.transpose()?, mark })
+    Ok(TrainedMethod { config: table.clone(), trained, grounded: grounded.transpose()?, chosen: None, mark })
 }
 
 /// Grounds a method, with the numbers that are `known` or else chosen by `validate`.
@@ -215,7 +228,7 @@ impl IdModels {
                 let known = folder.ground_manifest(name, config, &ids)?.with_context(missing)?;
                 grounded(&trained, config, Some(&known), dataset, text, None)
             });
-            Ok(TrainedMethod { config: table.clone(), trained, grounded: grounded.transpose()?, mark })
+            Ok(TrainedMethod { config: table.clone(), trained, grounded: grounded.transpose()?, chosen: None, mark })
         };
         let methods = recipe.methods_of(wanted).map(load).collect::<Result<_>>()?;
         Ok(Self { methods, folds: BTreeMap::new() })

@@ -1,5 +1,6 @@
 //! The stages of a run, one function each, from values to values. [`crate::run`] chains them.
 mod align;
+mod backbone;
 mod data;
 mod evaluate;
 mod id_models;
@@ -10,6 +11,7 @@ mod saved;
 mod text;
 
 pub use align::{Aligned, align};
+pub use backbone::backbone;
 pub use data::{Data, data, recipe_for};
 pub use evaluate::{Evaluated, evaluate};
 pub use id_models::{IdModels, id_models};

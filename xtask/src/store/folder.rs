@@ -198,6 +198,12 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Records which ID method is aligned.
+    pub(crate) fn save_aligned(&self, kind: &str) -> Result<()> {
+        let file = self.file("manifest.json");
+        Ok(write_json(&file, &Manifest::read(&file)?.aligning(kind))?)
+    }
+
     /// Returns the manifest of the run in the folder, if there is one.
     fn found(&self) -> Result<Option<Manifest>> {
         let file = self.file("manifest.json");

@@ -49,6 +49,9 @@ pub(crate) struct Manifest {
     /// The bundle that trainings start from. Once they are done, nothing needs it.
     #[serde(default)]
     start: Option<String>,
+    /// The kind of the ID method that is aligned, if validation chose it among several. It follows from the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aligned: Option<String>,
     /// The version of this program.
     version: String,
     /// Whether the run has started over a finished one and has not finished yet, so that the reports are of the earlier
@@ -77,6 +80,7 @@ impl Manifest {
             source: None,
             imports: imports(recipe)?,
             start: start(recipe)?,
+            aligned: None,
             version: env!("CARGO_PKG_VERSION").into(),
             under_way: false,
         })
@@ -106,9 +110,17 @@ impl Manifest {
         Self { under_way, ..self }
     }
 
-    /// Returns the recipe of the run.
+    pub(crate) fn aligning(self, kind: &str) -> Self {
+        Self { aligned: Some(kind.to_owned()), ..self }
+    }
+
+    /// Returns the recipe of the run, with the ID method that was aligned last.
     pub(crate) fn recipe(&self) -> Result<Recipe> {
-        Recipe::resolved(&self.recipe)
+        let recipe = Recipe::resolved(&self.recipe)?;
+        Ok(match &self.aligned {
+            Some(kind) => recipe.aligning(kind),
+            None => recipe,
+        })
     }
 
     /// Returns whether both manifests stand for the same results.
@@ -188,7 +200,19 @@ impl Manifest {
     fn causes(&self, asked: &Self) -> Vec<&'static str> {
         // Destructured, so that no field is forgotten.
         // The content of the files of a hub is that of the language model, and their commit is in the recipe.
-        let Self { name: _, recipe: _, source: _, dataset, clock, lm, imports, start, version, under_way: _ } = self;
+        let Self {
+            name: _,
+            recipe: _,
+            source: _,
+            aligned: _,
+            under_way: _,
+            dataset,
+            clock,
+            lm,
+            imports,
+            start,
+            version,
+        } = self;
         let all = [
             (*dataset != asked.dataset || *clock != asked.clock, "from other data"),
             (*lm != asked.lm, "with another language model"),
@@ -323,6 +347,7 @@ mod tests {
             source: None,
             imports: Some("i".into()),
             start: Some("s".into()),
+            aligned: None,
             version: "1".into(),
             under_way: false,
         }

@@ -156,7 +156,7 @@ fn methods_too_large_for_a_catalogue_step_aside_and_idle_tables_are_told() {
     assert!(whole.status.success() && names(root.report("a")).len() == 4, "{}", told(&whole));
     let aligned = ["--set", "eval.rows=['id', 'both', 'ra-rec']"];
     let last = run("{kind='pop'}, {kind='item-knn'}, {kind='ease', max_items=3}", &aligned);
-    let refused = ["ease is left out", "is item-knn in the last table"];
+    let refused = ["ease is left out", "is item-knn in the table that is aligned"];
     assert!(!last.status.success() && refused.iter().all(|why| told(&last).contains(why)), "{}", told(&last));
     let last = run(
         "{kind='pop'}, {kind='sasrec', dim=8, train={epochs=1}}, {kind='ease', max_items=3}",
@@ -174,6 +174,61 @@ fn methods_too_large_for_a_catalogue_step_aside_and_idle_tables_are_told() {
     let lift = ["--set", "eval.rows=['both', 'cold-lift']", "--set", "eval.probes_of=['both']"];
     let lifted = run("{kind='pop'}, {kind='item-knn'}, {kind='ease'}", &lift);
     assert!(String::from_utf8_lossy(&lifted.stderr).contains("a blend without towers to lift"), "{lifted:?}");
+}
+
+#[test]
+fn validation_chooses_which_of_several_id_methods_is_aligned() {
+    let root = Root::new();
+    let methods = ["{kind='ease', align=true}", "{kind='sasrec', dim=8, train={epochs=1}, align=true, ground={}}"];
+    let aligned = ["ra-rec(ease, lm)", "ra-rec(sasrec-grounded, lm)"];
+    let rows = ["--set", "eval.rows=['id', 'ra-rec']"];
+    let run = |ids: [&str; 2], out: &str, more: &[&str]| {
+        let ids = format!("id=[{{kind='pop'}}, {}, {}]", ids[0], ids[1]);
+        root.xtask(&[&["run", "tiny", "--out", out, "--set", &ids], &rows[..], more].concat())
+    };
+    let names = |report: &serde_json::Value| -> Vec<String> {
+        report["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for (ids, out) in [([methods[0], methods[1]], "a"), ([methods[1], methods[0]], "b")] {
+        let output = run(ids, out, &[]);
+        assert!(output.status.success(), "{output:?}");
+        let report = root.report(out);
+        let row = |name: &str| {
+            let found = report["rows"].as_array().unwrap().iter().find(|row| row["name"] == name);
+            found.unwrap_or_else(|| panic!("{name}: {:?}", names(&report))).clone()
+        };
+        let validation = ["ease", "sasrec-grounded"].map(|name| row(name)["validation"].as_f64().unwrap());
+        let best = usize::from(validation[1] > validation[0]);
+        assert_ne!(validation[0], validation[1], "the order would decide");
+        assert_eq!(names(&report).last().unwrap(), aligned[best], "whatever the order of the tables is");
+        let made = row(["ease", "sasrec-grounded"][best])["made"].to_string();
+        assert!(made.contains("aligned, because it validates best: "), "{made}");
+        root.ok(&["recommend", "--run", out, "--row", "ra-rec", "--user", "u1"]);
+    }
+    let before = root.metrics("a");
+    let resumed = run([methods[0], methods[1]], "a", &["--resume"]);
+    assert!(resumed.status.success(), "{resumed:?}");
+    assert_eq!(root.metrics("a"), before);
+    for out in ["a", "b"] {
+        let bundle = format!("{out}-bundle");
+        root.ok(&["export", "--run", out, "--row", "ra-rec", "--to", &bundle]);
+        let manifest = std::fs::read_to_string(root.path(&bundle).join("manifest.json")).unwrap();
+        assert!(!manifest.contains("align = true"), "an update keeps the choice: {manifest}");
+    }
+    let [one, other] = ["a-bundle", "b-bundle"]
+        .map(|bundle| root.ok(&["recommend", "--bundle", bundle, "--history", "item 1", "--top", "3"]));
+    assert_eq!(one, other, "the order of the tables changes nothing");
+    let split = ["data.split='ratio'", "data.ratio_valid=0.0", "data.ratio_test=0.3"];
+    for (more, why) in [
+        (&split[..], "validation chooses the ID method that is aligned"),
+        (&["align.cross_fit=2"], "several [[id]] tables have align = true"),
+        (&["eval.rows=['id']"], "id.align has no effect"),
+    ] {
+        let more: Vec<&str> = more.iter().flat_map(|set| ["--set", set]).collect();
+        let output = run([methods[0], "{kind='sasrec', align=true}"], "c", &more);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && told.contains(why), "{more:?}: {told}");
+    }
 }
 
 #[test]
