@@ -19,7 +19,7 @@
 //! | [`gated_silu`] | `smollm2-hybrid` | 2,045 | 2,395 | 17 % |
 //! | [`rotate`] | `smollm2-hybrid` | 2,045 | 2,169 | 6 % |
 //! | [`layer_norm`] | `minilm-hybrid` | 881 | 915 | 4 % |
-//! | [`softmax_error`] | `sasrec-softmax` | 352 | 873 | 148 % |
+//! | [`softmax_loss`] | `sasrec-softmax` | 352 | 873 | 148 % |
 //! | [`pair_scores`] | `sasrec-bce` | 43 | 46 | 7 % |
 //! | AdamW's update | `sasrec-bce` | 43 | 48 | 11 % |
 //! | [`propagate`] | `lightgcn` | 131 | over 300 s for the bench | |
@@ -41,6 +41,7 @@ mod matrix_unit;
 mod padded;
 mod pair_scores;
 mod panels;
+mod product;
 mod propagate;
 mod rms_norm;
 mod rotary;
@@ -57,7 +58,7 @@ pub use pair_scores::pair_scores;
 pub use propagate::{Graph, propagate};
 pub use rms_norm::rms_norm;
 pub use rotary::rotate;
-pub use softmax::{shared_softmax_error, softmax_error};
+pub use softmax::{SoftmaxLoss, shared_softmax_loss, softmax_loss};
 pub use sparse::Sparse;
 
 use crate::in_host_memory;

@@ -8,6 +8,7 @@ use crate::kernels::{on_host, vectorized};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
+use rayon::prelude::*;
 
 /// The moments of one parameter, flattened.
 #[derive(Debug, Clone)]
@@ -79,6 +80,15 @@ impl Update {
     }
 
     fn loops(&self, [value, first, second, grad]: [&mut [f32]; 4]) {
+        if value.len() <= AT_ONCE {
+            return self.part([value, first, second, grad]);
+        }
+        let moments = first.par_chunks_mut(AT_ONCE).zip(second.par_chunks_mut(AT_ONCE));
+        let parts = value.par_chunks_mut(AT_ONCE).zip(moments).zip(grad.par_chunks_mut(AT_ONCE));
+        parts.for_each(|((value, (first, second)), grad)| self.part([value, first, second, grad]));
+    }
+
+    fn part(&self, [value, first, second, grad]: [&mut [f32]; 4]) {
         let [b1, b2] = self.betas;
         vectorized(
             #[inline(always)]
@@ -92,6 +102,9 @@ impl Update {
         );
     }
 }
+
+/// The numbers that a thread updates at a time: 1 MiB of values, moments and gradients.
+const AT_ONCE: usize = 1 << 16;
 
 /// Scales a gradient so that its norm is at most `most`.
 fn clipped(grad: Tensor<1>, most: f32) -> Tensor<1> {

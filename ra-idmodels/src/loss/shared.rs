@@ -1,10 +1,10 @@
 //! The softmax over the target and negatives that all rows of a batch share.
 use burn::tensor::{Int, Tensor};
 use ra_core::SharedNegatives;
-use ra_core::kernels::shared_softmax_error;
+use ra_core::kernels::shared_softmax_loss;
 
-/// The most scores at a time: 16 MiB, so that they stay in the cache between the three products.
-const SCORES: usize = 1 << 22;
+/// The most scores at a time: 8 MiB, so that they stay in the cache between the three products.
+const SCORES: usize = 1 << 21;
 
 /// Estimates the cross-entropy over the whole catalogue from negatives that are drawn once for all rows, averaged over
 /// rows: importance sampling (Bengio & Senécal, "Adaptive Importance Sampling to Accelerate Training of a Neural
@@ -24,46 +24,27 @@ pub fn shared_softmax(
     targets: Tensor<1, Int>,
     shared: &SharedNegatives,
 ) -> Tensor<1> {
-    let ([m, dim], k) = (hidden.dims(), shared.items.dims()[0]);
+    let (m, k) = (hidden.dims()[0], shared.items.dims()[0]);
     let plain = |x: &Tensor<2>| if x.is_autodiff() { x.clone().inner() } else { x.clone() };
     let [targets, drawn] = [targets, shared.items.clone()].map(|x| if x.is_autodiff() { x.inner() } else { x });
     let log_expected = shared.log_expected.clone();
     let log_expected = if log_expected.is_autodiff() { log_expected.inner() } else { log_expected };
-    let tracked = hidden.is_autodiff() || table.is_autodiff();
     let (positives, negatives) =
-        (table.clone().select(0, lifted(&targets, &table)), table.select(0, lifted(&drawn, &hidden)));
+        (table.clone().select(0, lifted(&targets, &table)), table.clone().select(0, lifted(&drawn, &table)));
     let [h, own, others] = [&hidden, &positives, &negatives].map(plain);
     let draws = SharedNegatives { items: drawn, log_expected };
-    let device = h.device();
-    let (mut total, mut negative_grad) = (Tensor::<1>::zeros([1], &device), others.zeros_like());
-    let (mut hidden_grads, mut positive_grads) = (Vec::new(), Vec::new());
     let chunk = (SCORES / (k + 1)).clamp(16, 1024);
-    for start in (0..m).step_by(chunk) {
-        let end = (start + chunk).min(m);
-        let (h, own) = (h.clone().slice([start..end]), own.clone().slice([start..end]));
-        let scores = h.clone().matmul(others.clone().transpose());
-        let first = (h.clone() * own.clone()).sum_dim(1);
-        let targets = targets.clone().slice([start..end]);
-        let (error, first, loss) = shared_softmax_error(scores, first, targets, &draws);
-        total = total + loss;
-        if !tracked {
-            continue;
-        }
-        negative_grad = negative_grad + error.clone().transpose().matmul(h.clone());
-        positive_grads.push(first.clone() * h);
-        hidden_grads.push(error.matmul(others.clone()) + first * own);
-    }
-    let loss = total / m as f32;
-    if !tracked {
+    let scores = (h.clone() * own.clone()).sum_dim(1);
+    let (found, error) = shared_softmax_loss(h.clone(), others, scores, targets, &draws, chunk);
+    let loss = found.loss / m as f32;
+    if !hidden.is_autodiff() && !table.is_autodiff() {
         return loss;
     }
     // A linear function with these gradients, shifted to the value of the loss.
     let attach = |x: Tensor<2>, grad: Tensor<2>| (x * Tensor::from_inner(grad / m as f32)).sum();
-    let joined =
-        |grads: Vec<Tensor<2>>| if grads.is_empty() { Tensor::zeros([m, dim], &device) } else { Tensor::cat(grads, 0) };
-    let linear = attach(hidden, joined(hidden_grads))
-        + attach(positives, joined(positive_grads))
-        + attach(negatives, negative_grad);
+    let linear = attach(hidden, found.hidden + error.clone() * own)
+        + attach(positives, error * h)
+        + attach(negatives, found.classes);
     linear.clone() - linear.detach() + Tensor::from_inner(loss)
 }
 

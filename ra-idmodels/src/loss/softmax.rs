@@ -1,13 +1,13 @@
 //! The softmax over the whole catalogue.
 use burn::tensor::{Int, Tensor};
 use ra_core::TrainBatch;
-use ra_core::kernels::softmax_error;
+use ra_core::kernels::{SoftmaxLoss, softmax_loss};
 
 /// Computes the cross-entropy of `hidden`, `[m, dim]`, for the batch's targets among all rows of `table`, `[items + 1,
 /// dim]`.
 pub(crate) fn whole_catalogue(hidden: Tensor<2>, table: Tensor<2>, batch: &TrainBatch) -> Tensor<1> {
-    // At most 16 MiB of scores at a time, so that they stay in the cache between the three products.
-    let chunk = ((1 << 22) / table.dims()[0]).clamp(16, 1024);
+    // At most 8 MiB of scores at a time, so that they stay in the cache between the three products.
+    let chunk = ((1 << 21) / table.dims()[0]).clamp(16, 1024);
     softmax_cross_entropy(hidden, table, batch.positives.clone(), chunk)
 }
 
@@ -23,27 +23,15 @@ pub fn softmax_cross_entropy(hidden: Tensor<2>, table: Tensor<2>, targets: Tenso
     let plain = |x: &Tensor<2>| if x.is_autodiff() { x.clone().inner() } else { x.clone() };
     let (h, items) = (plain(&hidden), plain(&table).slice([1..rows]));
     let targets = if targets.is_autodiff() { targets.inner() } else { targets } - 1;
-    let device = h.device();
-    let mut item_grad = items.zeros_like();
-    let mut hidden_grads = Vec::new();
-    let mut total = Tensor::<1>::zeros([1], &device);
-    for start in (0..n).step_by(chunk.max(1)) {
-        let part = start..(start + chunk.max(1)).min(n);
-        let h = h.clone().slice([part.clone()]);
-        let scores = h.clone().matmul(items.clone().transpose());
-        let (error, loss) = softmax_error(scores, targets.clone().slice([part]));
-        total = total + loss;
-        item_grad = item_grad + error.clone().transpose().matmul(h);
-        hidden_grads.push(error.matmul(items.clone()));
-    }
-    let loss = total / n as f32;
+    let SoftmaxLoss { loss, hidden: hidden_grad, classes: item_grad } = softmax_loss(h, items, targets, chunk);
+    let loss = loss / n as f32;
     if !hidden.is_autodiff() && !table.is_autodiff() {
         return loss;
     }
     // A linear function with these gradients, shifted to the value of the loss.
     let attach = |x: Tensor<2>, grad: Tensor<2>| (x * Tensor::from_inner(grad / n as f32)).sum();
-    let table_grad = Tensor::cat(vec![Tensor::zeros([1, dim], &device), item_grad], 0);
-    let linear = attach(hidden, Tensor::cat(hidden_grads, 0)) + attach(table, table_grad);
+    let table_grad = Tensor::cat(vec![Tensor::zeros([1, dim], &item_grad.device()), item_grad], 0);
+    let linear = attach(hidden, hidden_grad) + attach(table, table_grad);
     linear.clone() - linear.detach() + Tensor::from_inner(loss)
 }
 
