@@ -1,7 +1,7 @@
 //! Products of matrices into memory that is there already.
 //!
-//! Burn's product on the CPU fills a new tensor with zeros and moves it before it is computed. For the scores of a whole
-//! catalogue that takes a fifth of a training step, on one thread whatever the number of threads is.
+//! Burn's product on the CPU fills a new tensor with zeros and moves it before it is computed. For the scores of a
+//! whole catalogue that takes a fifth of a training step, on one thread whatever the number of threads is.
 #![allow(unsafe_code)]
 
 use gemm::{Parallelism, gemm};
@@ -20,7 +20,7 @@ impl<'a> View<'a> {
     /// A row-major matrix with rows of `width` numbers.
     pub(super) fn new(values: &'a [f32], width: usize) -> Self {
         let rows = values.len().checked_div(width).unwrap_or(0);
-        assert_eq!(values.len(), rows * width, "whole rows");
+        assert_eq!(Some(values.len()), rows.checked_mul(width), "whole rows");
         Self { values, rows, columns: width, strides: [width, 1] }
     }
 
@@ -30,14 +30,14 @@ impl<'a> View<'a> {
     }
 }
 
-/// Computes `to = a b`, or `to += a b` if it `adds`; `to` is row-major. All threads take part, and the bits do not depend
-/// on their number.
+/// Computes `to = a b`, or `to += a b` if it `adds`; `to` is row-major. All threads take part, and the bits do not
+/// depend on their number.
 ///
 /// # Panics
 /// If the shapes do not match.
 pub(super) fn multiply(to: &mut [f32], a: View<'_>, b: View<'_>, adds: bool) {
     assert_eq!(a.columns, b.rows, "as many columns as rows");
-    assert_eq!(to.len(), a.rows * b.columns, "a number for each row and column");
+    assert_eq!(Some(to.len()), a.rows.checked_mul(b.columns), "a number for each row and column");
     let width = b.columns;
     if to.is_empty() {
         return;
@@ -86,9 +86,8 @@ mod tests {
             let (a_turned, b_turned) = (turned(&a, inner), turned(&b, width));
             let lefts = [View::new(&a, inner), View::new(&a_turned, rows).transposed()];
             let rights = [View::new(&b, width), View::new(&b_turned, inner).transposed()];
-            let sum = |at: usize| -> f32 {
-                (0..inner).map(|i| a[at / width * inner + i] * b[i * width + at % width]).sum()
-            };
+            let sum =
+                |at: usize| -> f32 { (0..inner).map(|i| a[at / width * inner + i] * b[i * width + at % width]).sum() };
             for (left, right) in lefts.into_iter().flat_map(|left| rights.map(|right| (left, right))) {
                 let mut found = vec![2.0; rows * width];
                 // Whole numbers of this size are exact.
@@ -98,6 +97,15 @@ mod tests {
                 assert!((0..found.len()).all(|at| found[at] == sum(at)), "{rows} {inner} {width}");
             }
         }
+        let (a, b) = (numbers(300 * 70, 7), numbers(70 * 500, 3));
+        let on = |threads: usize| {
+            let [a, b] = [&a, &b].map(|x| x.iter().map(|x| x * 0.1).collect::<Vec<f32>>());
+            let mut found = vec![0.0; 300 * 500];
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| multiply(&mut found, View::new(&a, 70), View::new(&b, 500), true));
+            found
+        };
+        assert_eq!(on(1), on(4), "the same bits on any number of threads");
         multiply(&mut [], View::new(&[], 3), View::new(&[0.0; 6], 2), true);
     }
 }

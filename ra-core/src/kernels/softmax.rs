@@ -1,7 +1,7 @@
 //! The loss of a softmax classifier and its gradients, over all classes or over a sample of them.
 use super::math::{exp, max, sum, vectorized};
 use super::product::{View, multiply};
-use super::{all, host, matrix, tensor};
+use super::{all, host, in_host_memory, matrix, tensor};
 use crate::SharedNegatives;
 use crate::int_tensor::read_indices;
 use burn::backend::Flex;
@@ -22,27 +22,31 @@ pub struct SoftmaxLoss {
 
 /// Returns the cross-entropy of the softmax over all classes, whose scores are the products of `hidden` and `classes`.
 ///
-/// It takes `chunk` rows at a time, so that no `[n, classes]` matrix is kept. On the CPU back end their scores, errors and
-/// gradients are computed in the same memory.
+/// It takes `chunk` rows at a time, so that no `[n, classes]` matrix is kept. On the CPU back end their scores, errors
+/// and gradients are computed in the same memory.
 ///
 /// # Shapes
-/// `hidden` is `[n, dim]` and `classes` is `[classes, dim]`, both without autodiff; `targets` is `[n]`, below `classes`.
+/// `hidden` is `[n, dim]` and `classes` is `[classes, dim]`, both without autodiff and with numbers in each row;
+/// `targets` is `[n]`, below `classes`.
 ///
 /// # Panics
 /// If a target is out of range.
 pub fn softmax_loss(hidden: Tensor<2>, classes: Tensor<2>, targets: Tensor<1, Int>, chunk: usize) -> SoftmaxLoss {
-    let columns = read_indices(&targets);
     let inputs = [hidden, classes];
-    if let Some((losses, found)) = on_host(&inputs, chunk, |row, scores| error_row(scores, columns[row] as usize)) {
-        return found(losses.iter().sum());
+    // On a GPU, reading the targets would wait for all queued work.
+    if in_host_memory(&inputs[0].device()) {
+        let columns = read_indices(&targets);
+        if let Some((losses, found)) = on_host(&inputs, chunk, |row, scores| error_row(scores, columns[row] as usize)) {
+            return found(losses.iter().sum());
+        }
     }
     let [hidden, classes] = inputs;
     by_chunks(hidden, classes, chunk, |scores, part| composed(scores, targets.clone().slice([part])))
 }
 
-/// Returns the cross-entropy of rows over their own target and the draws that all rows share, and its gradient by `own`,
-/// `[n, 1]`. The denominator of a row is `exp(own)` plus the sum of `exp(score - log_expected)` over the draws, without
-/// those of the row's own target; `score` is the product of `hidden` and a draw.
+/// Returns the cross-entropy of rows over their own target and the draws that all rows share, and its gradient by
+/// `own`, `[n, 1]`. The denominator of a row is `exp(own)` plus the sum of `exp(score - log_expected)` over the draws,
+/// without those of the row's own target; `score` is the product of `hidden` and a draw.
 ///
 /// # Shapes
 /// `hidden` is `[n, dim]`, `drawn` is `[k, dim]` with at least one draw, and `own` is `[n, 1]`, the scores of the targets
@@ -57,14 +61,15 @@ pub fn shared_softmax_loss(
 ) -> (SoftmaxLoss, Tensor<2>) {
     let (n, device) = (hidden.dims()[0], hidden.device());
     let inputs = [hidden, drawn];
-    let [targets_read, items] = [&targets, &draws.items].map(read_indices);
-    let [log_expected, own_read] =
-        [draws.log_expected.to_data(), own.to_data()].map(|data| data.iter::<f32>().collect::<Vec<_>>());
-    let error =
-        |row: usize, scores: &mut [f32]| shared_row(scores, own_read[row], targets_read[row], &items, &log_expected);
-    if let Some((found, loss)) = on_host(&inputs, chunk, error) {
-        let (losses, errors): (Vec<f64>, Vec<f32>) = found.into_iter().unzip();
-        return (loss(losses.iter().sum()), Tensor::from_data(TensorData::new(errors, [n, 1]), &device));
+    if in_host_memory(&device) {
+        let [targets, items] = [&targets, &draws.items].map(read_indices);
+        let [log_expected, own] =
+            [draws.log_expected.to_data(), own.to_data()].map(|data| data.iter::<f32>().collect::<Vec<_>>());
+        let error = |row: usize, scores: &mut [f32]| shared_row(scores, own[row], targets[row], &items, &log_expected);
+        if let Some((found, loss)) = on_host(&inputs, chunk, error) {
+            let (losses, errors): (Vec<f64>, Vec<f32>) = found.into_iter().unzip();
+            return (loss(losses.iter().sum()), Tensor::from_data(TensorData::new(errors, [n, 1]), &device));
+        }
     }
     let [hidden, drawn] = inputs;
     let mut errors = Vec::new();
@@ -84,27 +89,27 @@ fn on_host<R: Clone + Default + Send>(
     chunk: usize,
     error: impl Fn(usize, &mut [f32]) -> R + Sync,
 ) -> Option<(Vec<R>, impl FnOnce(f64) -> SoftmaxLoss)> {
-    let chunk = chunk.max(1);
     let inputs = all(inputs, |x| x.clone().try_into_primitive::<Flex>().ok().and_then(host))?;
     let [hidden, classes] = inputs.each_ref().map(matrix);
-    let (width, all) = (hidden.width, View::new(classes.values, classes.width));
-    let (n, count) = (hidden.values.len() / width, classes.values.len() / width);
-    let mut scores = vec![0.0; chunk.min(n) * count];
+    let (width, table) = (hidden.width, View::new(classes.values, classes.width));
+    let [n, count] = [hidden, classes].map(|x| x.values.len().checked_div(width).unwrap_or(0));
+    let chunk = chunk.clamp(1, n.max(1));
+    let mut scores = vec![0.0; chunk * count];
     let (mut told, mut of_rows, mut of_classes) =
         (vec![R::default(); n], vec![0.0; hidden.values.len()], vec![0.0; classes.values.len()]);
     let parts = hidden.values.chunks(chunk * width).zip(of_rows.chunks_mut(chunk * width)).zip(told.chunks_mut(chunk));
     for (at, ((hidden, of_rows), told)) in parts.enumerate() {
         let (hidden, scores) = (View::new(hidden, width), &mut scores[..told.len() * count]);
-        multiply(scores, hidden, all.transposed(), false);
+        multiply(scores, hidden, table.transposed(), false);
         let rows = scores.par_chunks_exact_mut(count).zip(told).enumerate();
         rows.with_min_len(16).for_each(|(row, (scores, told))| *told = error(at * chunk + row, scores));
         let errors = View::new(scores, count);
         multiply(&mut of_classes, errors.transposed(), hidden, true);
-        multiply(of_rows, errors, all, false);
+        multiply(of_rows, errors, table, false);
     }
-    let matrix = move |values| Tensor::from_primitive::<Flex>(tensor(values, width));
     Some((told, move |loss: f64| {
-        let (hidden, classes): (Tensor<2>, Tensor<2>) = (matrix(of_rows), matrix(of_classes));
+        let [hidden, classes]: [Tensor<2>; 2] =
+            [of_rows, of_classes].map(|values| Tensor::from_primitive::<Flex>(tensor(values, width)));
         let loss = Tensor::from_floats([loss as f32], &hidden.device());
         SoftmaxLoss { loss, hidden, classes }
     }))

@@ -172,7 +172,7 @@ mod tests {
         let fresh = || {
             let random = &mut rng(1, "two", 0);
             Two {
-                a: normal([5, 9], 1.0, random, &device),
+                a: normal([9_000, 9], 1.0, random, &device),
                 unused: normal([3], 1.0, random, &device),
                 b: normal([9], 1.0, random, &device),
             }

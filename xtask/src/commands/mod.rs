@@ -144,6 +144,7 @@ fn start(command: Command, root: &Path) -> Result<()> {
 
 /// Parses the command line, starts the command, and prints a failure in one line.
 fn main<C: Parser>(start: impl FnOnce(C) -> Result<()>) -> ExitCode {
+    crate::machine::keep_freed();
     log::listen();
     let cli = match C::try_parse() {
         Ok(cli) => cli,

@@ -51,11 +51,9 @@ impl Recipe {
         let cross_fits = aligns.any(|align| align.departures.cross_fit > 0);
         let candidates = self.candidates();
         if cross_fits && candidates.len() > 1 {
-            let told = "is above 0, and several [[id]] tables have align = true: folds are trained of one method";
-            found.push(Problem::new(
-                "align.cross_fit",
-                format!("{told}; leave align in one table, or set cross_fit to 0"),
-            ));
+            let told = "is above 0, and several [[id]] tables have align = true, but folds are trained of one method";
+            let told = format!("{told}; leave align = true in one table, or set cross_fit to 0");
+            found.push(Problem::new("align.cross_fit", told));
         }
         for id in candidates.iter().filter(|id| cross_fits && !id.reads_histories()) {
             let told = "is above 0, which needs an ID method that learns to read histories, such as sasrec or ease";
@@ -71,8 +69,8 @@ impl Recipe {
         for id in candidates.iter().filter(|id| id.adds_to_scores()) {
             let Some(variant) = aligned else { break };
             let told = format!(
-                "is {} in the table that is aligned, whose score adds counts to its vectors, but {} reads only vectors: \
-                 put another [[id]] last, such as sasrec or ease, or set eval.rows = [\"id\"]",
+                "is {} in a table that is aligned, whose score adds counts to its vectors, but {} reads only vectors: \
+                 leave align out of it and put another [[id]] last, such as sasrec or ease, or set eval.rows = [\"id\"]",
                 id.kind(),
                 variant.name
             );

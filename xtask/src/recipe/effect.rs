@@ -132,7 +132,6 @@ fn idle(recipe: &Recipe) -> Vec<Idle> {
     let of = |method| move |(_, key, by, why)| Idle { key, method, by, why };
     idle.extend(found.drain(..).filter(|(is_idle, ..)| *is_idle).map(of(None)));
     for (at, id) in recipe.ids.iter().enumerate() {
-        found.push((id.align && !recipe.aligns(), "id.align", &["eval.rows"], "no row of eval.rows is aligned"));
         let of_loss = match &id.method {
             IdConfig::SasRec(config) => Some(config.loss),
             IdConfig::Gru4Rec(config) => Some(config.loss),

@@ -20,7 +20,8 @@ pub struct IdTable {
     /// aligned, the last one of the others is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_items: Option<usize>,
-    /// Whether it may be aligned. If several may, the one that validates best is. By default the last one is aligned.
+    /// Whether it may be aligned. If several may, the one that validates best is, and then it counts as the last one.
+    /// Without `align` in any table the last one is aligned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub align: bool,
     /// The method itself.
@@ -40,7 +41,7 @@ impl IdTable {
         format!("{}{GROUNDED}", self.method.kind())
     }
 
-    /// Returns the name of the row that is aligned, if this is the last method.
+    /// Returns the name of the row that is aligned, if this is the method that is.
     pub(crate) fn aligned_row(&self) -> String {
         self.ground.map_or_else(|| self.method.kind().to_owned(), |_| self.grounded_row())
     }

@@ -130,7 +130,7 @@ impl Recipe {
         let (idle, told) = without_effect(&recipe, given, sets);
         refuse(&[recipe.problems(), idle].concat())?;
         told.iter().for_each(|problem| tracing::warn!("{problem}"));
-        Ok(recipe)
+        Ok(recipe.settled())
     }
 
     /// Returns the recipe on another back end, if one is given.
@@ -187,6 +187,23 @@ impl Recipe {
         if named.is_empty() { self.ids.last().into_iter().collect() } else { named }
     }
 
+    /// Returns whether validation chooses which ID method is aligned: there are several candidates, and a row reads one.
+    pub(crate) fn chooses_backbone(&self) -> bool {
+        let reads = |variant: &Variant| variant.has_towers() && variant.align.reads_ids();
+        self.candidates().len() > 1 && self.variants.iter().any(reads)
+    }
+
+    /// Returns the recipe with its only candidate last.
+    fn settled(self) -> Self {
+        match self.candidates()[..] {
+            [one] if one.align => {
+                let kind = one.kind().to_owned();
+                self.aligning(&kind)
+            }
+            _ => self,
+        }
+    }
+
     /// Returns the recipe with the ID method of this kind last, which is the one that is aligned.
     #[must_use]
     pub(crate) fn aligning(mut self, kind: &str) -> Self {
@@ -239,8 +256,10 @@ impl Recipe {
         let gone: Vec<String> = out.iter().flat_map(|id| id.rows()).collect();
         let mut table = self.to_table()?;
         let kept: Vec<&IdTable> = self.ids.iter().filter(|id| !too_small(id)).collect();
-        let are_left = self.candidates().iter().any(|id| !too_small(id));
-        let other = kept.last().map(|id| id.kind()).filter(|_| self.aligns() && !are_left);
+        let candidates = self.candidates();
+        let is_candidate = |id: &IdTable| candidates.iter().any(|own| own.kind() == id.kind());
+        let all_gone = self.aligns() && candidates.iter().all(too_small);
+        let other = kept.last().map(|id| id.kind()).filter(|_| all_gone);
         table.insert("id".into(), Value::try_from(kept)?);
         let without = |table: &VariantTable| {
             let blend =
@@ -251,15 +270,17 @@ impl Recipe {
         if !tables.is_empty() {
             table.insert("variant".into(), Value::try_from(tables)?);
         }
-        let told = |id: &&IdTable| {
+        let last = out.iter().rposition(|id| is_candidate(id));
+        let told = |(at, id): (usize, &&IdTable)| {
             let (kind, most) = (id.kind(), id.max_items.unwrap_or_default());
-            format!("{kind} is left out: the catalogue has {items} items, and its id.max_items is {most}")
+            let told = format!("{kind} is left out: the catalogue has {items} items, and its id.max_items is {most}");
+            match other.filter(|_| Some(at) == last) {
+                Some(other) => format!("{told}; {other} is aligned in its place"),
+                None => told,
+            }
         };
-        let mut told: Vec<String> = out.iter().map(told).collect();
-        if let (Some(told), Some(other)) = (told.last_mut(), other) {
-            told.push_str(&format!("; {other} is aligned in its place"));
-        }
-        let found = Self::from_table(self.name.clone(), table).with_context(|| told.join("; "))?;
+        let told: Vec<String> = out.iter().enumerate().map(told).collect();
+        let found = Self::from_table(self.name.clone(), table).with_context(|| told.join("; "))?.settled();
         refuse(&found.problems()).with_context(|| told.join("; "))?;
         Ok((Self { tune: self.tune.clone(), ..found }, told))
     }
@@ -329,7 +350,7 @@ impl Recipe {
     pub fn resolved(text: &str) -> Result<Self> {
         let recipe = Self::from_table("resolved".into(), text.parse()?)?;
         refuse(&recipe.problems())?;
-        Ok(recipe)
+        Ok(recipe.settled())
     }
 
     /// Makes paths absolute, so that a run folder can be used from anywhere.

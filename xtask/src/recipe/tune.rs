@@ -88,7 +88,7 @@ impl Recipe {
     pub(crate) fn with(&self, sets: &[String]) -> Result<Self> {
         let recipe = self.unchecked(sets)?;
         refuse(&recipe.problems())?;
-        Ok(recipe)
+        Ok(recipe.settled())
     }
 
     fn unchecked(&self, sets: &[String]) -> Result<Self> {

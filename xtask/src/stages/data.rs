@@ -188,7 +188,7 @@ fn check_choices(recipe: &Recipe, data: &Data) -> Result<()> {
         (blends, "the weights of a blend", "the [[variant]] with blend out of eval.rows"),
         (grounds, "the strength of grounding", "id.ground out, or set its k and scale"),
         (
-            recipe.aligns() && recipe.candidates().len() > 1,
+            recipe.for_catalog(data.dataset.catalog.len())?.0.chooses_backbone(),
             "the ID method that is aligned",
             "align = true in one [[id]] table alone",
         ),

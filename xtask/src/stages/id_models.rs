@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The trained ID methods, in the order of the recipe.
+/// The trained ID methods, in the order of the recipe, the one that is aligned last.
 #[derive(Debug)]
 pub struct IdModels {
     pub(crate) methods: Vec<TrainedMethod>,
@@ -113,7 +113,9 @@ impl IdModels {
     /// Puts the ID method of this kind last, and so aligns it; `why` is for its row in the report.
     pub(super) fn aligning(mut self, kind: &str, why: String) -> Self {
         self.methods.sort_by_key(|method| method.config.kind() == kind);
-        self.methods.last_mut().into_iter().for_each(|method| method.chosen = Some(why.clone()));
+        if let Some(method) = self.methods.last_mut() {
+            method.chosen = Some(why);
+        }
         self
     }
 

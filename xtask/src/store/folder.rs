@@ -1,6 +1,6 @@
 //! The run folder: what a run leaves behind, and what it can resume from.
 use super::lock;
-use super::manifest::Manifest;
+use super::manifest::{Chosen, Manifest};
 use super::shared::Shared;
 use super::tensorboard;
 use crate::terminal::program;
@@ -173,7 +173,8 @@ impl RunFolder {
             None => {}
         }
         // The reports of a finished run stay until there are new ones; a kill before that loses none of them.
-        let manifest = manifest.clone().under_way(finished);
+        let aligned = found.filter(|_| goes_on).and_then(|found| found.aligned);
+        let manifest = manifest.clone().under_way(finished).aligning(aligned);
         let write = || write_json(&folder.file("manifest.json"), &manifest);
         if finished {
             write()?;
@@ -198,10 +199,15 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Returns the choice of the ID method that is aligned, if an earlier part of the run has made it.
+    pub(crate) fn aligned(&self) -> Result<Option<Chosen>> {
+        Ok(Manifest::read(&self.file("manifest.json"))?.aligned)
+    }
+
     /// Records which ID method is aligned.
-    pub(crate) fn save_aligned(&self, kind: &str) -> Result<()> {
+    pub(crate) fn save_aligned(&self, aligned: Option<Chosen>) -> Result<()> {
         let file = self.file("manifest.json");
-        Ok(write_json(&file, &Manifest::read(&file)?.aligning(kind))?)
+        Ok(write_json(&file, &Manifest::read(&file)?.aligning(aligned))?)
     }
 
     /// Returns the manifest of the run in the folder, if there is one.
@@ -346,6 +352,7 @@ impl RunFolder {
 
     /// Removes the towers that were aligned to ID vectors that no longer exist.
     pub(crate) fn forget_towers(&self) -> Result<()> {
+        self.save_aligned(None)?;
         self.remove(|name| name.starts_with("checkpoints/towers"))
     }
 

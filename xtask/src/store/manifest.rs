@@ -23,6 +23,14 @@ pub(crate) struct Pin {
     pub(crate) files: BTreeMap<String, String>,
 }
 
+/// A choice of validation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chosen {
+    pub(crate) kind: String,
+    /// The reason, for the report.
+    pub(crate) why: String,
+}
+
 /// The identity of a run. It holds everything that the results depend on; files that the recipe names by path are
 /// identified by content.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,9 +57,9 @@ pub(crate) struct Manifest {
     /// The bundle that trainings start from. Once they are done, nothing needs it.
     #[serde(default)]
     start: Option<String>,
-    /// The kind of the ID method that is aligned, if validation chose it among several. It follows from the rest.
+    /// The ID method that is aligned, if validation chose it among several. It follows from the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    aligned: Option<String>,
+    pub(super) aligned: Option<Chosen>,
     /// The version of this program.
     version: String,
     /// Whether the run has started over a finished one and has not finished yet, so that the reports are of the earlier
@@ -110,15 +118,15 @@ impl Manifest {
         Self { under_way, ..self }
     }
 
-    pub(crate) fn aligning(self, kind: &str) -> Self {
-        Self { aligned: Some(kind.to_owned()), ..self }
+    pub(super) fn aligning(self, aligned: Option<Chosen>) -> Self {
+        Self { aligned, ..self }
     }
 
     /// Returns the recipe of the run, with the ID method that was aligned last.
     pub(crate) fn recipe(&self) -> Result<Recipe> {
         let recipe = Recipe::resolved(&self.recipe)?;
         Ok(match &self.aligned {
-            Some(kind) => recipe.aligning(kind),
+            Some(chosen) => recipe.aligning(&chosen.kind),
             None => recipe,
         })
     }

@@ -12,7 +12,7 @@ pub use folder::Earlier;
 pub(crate) use folder::{
     BlendManifest, GroundManifest, IdManifest, KIND, RunFolder, TowersManifest, id_fingerprint, read_users,
 };
-pub(crate) use manifest::{Manifest, Pin, imports, inputs, start};
+pub(crate) use manifest::{Chosen, Manifest, Pin, imports, inputs, start};
 
 use anyhow::{Context, Result};
 use log::Log;

@@ -132,12 +132,11 @@ impl<'r> Search<'r> {
             }
         };
         let row = row.unwrap_or_default();
-        if let [_, _, ..] = recipe.candidates()[..] {
-            wrong.push(
-                "id.align is true in several [[id]] tables: leave it in one, so that all trials align the same".into(),
-            );
-        }
         let one = recipe.only(&row);
+        if one.chooses_backbone() {
+            let told = "id.align is true in several [[id]] tables: leave it in one, so that all trials align the same";
+            wrong.push(told.into());
+        }
         if let Some(id) = one.ids.last().filter(|id| tune.halving && !one.aligns() && id.train().is_none()) {
             wrong.push(format!("tune.halving is true, but {} is not trained in epochs; set it to false", id.kind()));
         }

@@ -177,13 +177,14 @@ fn burn_has_one_feature_list() {
 }
 
 #[test]
-fn unsafe_code_is_allowed_in_three_files() {
+fn unsafe_code_is_allowed_in_five_files() {
     let allowed = ["allow(", "unsafe_code)"].concat();
     let mut files: Vec<PathBuf> =
         sources().into_iter().filter(|(_, text)| text.contains(&allowed)).map(|(p, _)| p).collect();
     files.sort();
     let kernels = workspace().join("ra-core/src/kernels");
-    assert_eq!(files, ["bf16/avx512.rs", "int16/vnni.rs", "matrix_unit/amx.rs"].map(|file| kernels.join(file)));
+    let own = ["bf16/avx512.rs", "int16/vnni.rs", "matrix_unit/amx.rs", "product.rs"].map(|file| kernels.join(file));
+    assert_eq!(files, [&own[..], &[workspace().join("xtask/src/machine/memory.rs")]].concat());
 }
 
 /// What a library leaves to its callers: the device of tensors, printing, and the environment.

@@ -156,7 +156,7 @@ fn methods_too_large_for_a_catalogue_step_aside_and_idle_tables_are_told() {
     assert!(whole.status.success() && names(root.report("a")).len() == 4, "{}", told(&whole));
     let aligned = ["--set", "eval.rows=['id', 'both', 'ra-rec']"];
     let last = run("{kind='pop'}, {kind='item-knn'}, {kind='ease', max_items=3}", &aligned);
-    let refused = ["ease is left out", "is item-knn in the table that is aligned"];
+    let refused = ["ease is left out", "is item-knn in a table that is aligned"];
     assert!(!last.status.success() && refused.iter().all(|why| told(&last).contains(why)), "{}", told(&last));
     let last = run(
         "{kind='pop'}, {kind='sasrec', dim=8, train={epochs=1}}, {kind='ease', max_items=3}",
@@ -218,11 +218,24 @@ fn validation_chooses_which_of_several_id_methods_is_aligned() {
     let [one, other] = ["a-bundle", "b-bundle"]
         .map(|bundle| root.ok(&["recommend", "--bundle", bundle, "--history", "item 1", "--top", "3"]));
     assert_eq!(one, other, "the order of the tables changes nothing");
+    // One candidate is aligned wherever it stands, also if another is left out.
+    for (ids, aligned) in [
+        ([methods[1], "{kind='ease'}"], "ra-rec(sasrec-grounded, lm)"),
+        ([methods[1], "{kind='ease', align=true, max_items=3}"], "ra-rec(sasrec-grounded, lm)"),
+        ([methods[0], "{kind='item-knn'}"], "ra-rec(ease, lm)"),
+    ] {
+        let output = run(ids, "c", &["--force"]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(names(&root.report("c")).last().unwrap(), aligned, "{ids:?}");
+        root.ok(&["recommend", "--run", "c", "--row", "ra-rec", "--user", "u1"]);
+    }
+    // Rows that read no ID method leave nothing to choose.
+    let unread = run(methods, "c", &["--force", "--set", "eval.rows=['id', 'text']"]);
+    assert!(unread.status.success(), "{unread:?}");
     let split = ["data.split='ratio'", "data.ratio_valid=0.0", "data.ratio_test=0.3"];
     for (more, why) in [
         (&split[..], "validation chooses the ID method that is aligned"),
         (&["align.cross_fit=2"], "several [[id]] tables have align = true"),
-        (&["eval.rows=['id']"], "id.align has no effect"),
     ] {
         let more: Vec<&str> = more.iter().flat_map(|set| ["--set", set]).collect();
         let output = run([methods[0], "{kind='sasrec', align=true}"], "c", &more);

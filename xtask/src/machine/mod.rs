@@ -1,5 +1,9 @@
 //! Information about this machine.
 
+mod memory;
+
+pub(crate) use memory::keep_freed;
+
 pub(crate) use ra_core::peak_mib;
 use serde::{Deserialize, Serialize};
 
