@@ -180,6 +180,7 @@ pub fn audit(prepared: &Prepared) -> Audit {
         ),
         doubled_rows(prepared),
         shared_ids(prepared),
+        blank_ids(prepared),
         count(
             "users who only train",
             only_train,
@@ -236,6 +237,30 @@ fn shared_ids(prepared: &Prepared) -> AuditFinding {
         of,
         told: format!("{found} of {of} users with a non-numeric id share it with an item"),
         effect: "this is plausible only if people choose people; otherwise a column is wrong, or the file is not a log",
+    }
+}
+
+/// Counts ids that are another one's but for blanks or control characters around them: most often one user or item twice.
+fn blank_ids(prepared: &Prepared) -> AuditFinding {
+    let Dataset { users, catalog, .. } = &prepared.dataset;
+    let bare = |id: &str| id.trim_matches(|c: char| c.is_whitespace() || c.is_control()).to_owned();
+    let twins = |ids: Vec<&str>| -> Vec<String> {
+        let all: HashSet<&str> = ids.iter().copied().collect();
+        let is_twin = |id: &&str| *id != bare(id) && all.contains(&*bare(id));
+        ids.into_iter().filter(is_twin).map(str::to_owned).collect()
+    };
+    let [users, items]: [Vec<&str>; 2] =
+        [users.iter().map(String::as_str).collect(), catalog.all().map(|item| catalog.id(item)).collect()];
+    let of = users.len() + items.len();
+    let found = [twins(users), twins(items)].concat();
+    let first = found.first().map(|id| format!("; the first: {id:?}")).unwrap_or_default();
+    AuditFinding {
+        name: "blanks in ids",
+        level: if found.is_empty() { Severity::Fine } else { Severity::Warning },
+        count: Some(found.len()),
+        of,
+        told: format!("{} of {of} ids are another one's but for blanks around them{first}", found.len()),
+        effect: "one user or item counts as two; take the blanks off in the log",
     }
 }
 

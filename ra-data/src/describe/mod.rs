@@ -210,6 +210,17 @@ impl fmt::Display for TextSummary {
     }
 }
 
+/// Returns a question if all times look like the days that spreadsheets count from the end of 1899: from 1954 to 2119.
+fn spreadsheet(span: [f64; 2]) -> String {
+    const UNIX: f64 = 25_569.0;
+    if !span.iter().all(|time| (20_000.0..=80_000.0).contains(time)) {
+        return String::new();
+    }
+    let date = time::written((span[0].floor() - UNIX) * 86_400.0);
+    let date = date.split([' ', 'T']).next().unwrap_or(&date);
+    format!("; are they days of a spreadsheet ({} is {date})? Only their order counts here; write dates", span[0])
+}
+
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = format!("{} users, {} items, {} interactions", self.users, self.items, self.interactions);
@@ -219,7 +230,7 @@ impl fmt::Display for Description {
                 date if date == time.to_string() => date,
                 date => format!("{date} ({time})"),
             };
-            writeln!(f, "  from {} to {}", day(first), day(last))?;
+            writeln!(f, "  from {} to {}{}", day(first), day(last), spreadsheet([first, last]))?;
         }
         writeln!(f, "  training interactions per user: {}", self.history)?;
         writeln!(f, "    users by number of interactions: {}", bars(&self.history_histogram))?;

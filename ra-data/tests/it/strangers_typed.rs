@@ -263,6 +263,11 @@ fn pairs_are_counted_once_and_doubts_are_told() {
         &csv(|at| at.to_string()).replace(['u', 'i'], "").replacen("ser,tem", "user,item", 1),
     );
     assert_eq!(finding(&strict(numbers, None), "shared ids"), (Some(0), Severity::Fine));
+    assert_eq!(finding(&config(log.clone(), None), "blanks in ids"), (Some(0), Severity::Fine));
+    // Quotes keep the blanks of an id.
+    let blanks = std::fs::read_to_string(&log).unwrap().replacen(",i1,", ",\" i1\",", 1);
+    let blanks = write(dir, "blanks.csv", &blanks);
+    assert_eq!(finding(&config(blanks, None), "blanks in ids"), (Some(1), Severity::Warning));
 
     let text = csv(|at| at.to_string());
     let twice = write(dir, "twice.csv", &(text.clone() + text.split_once('\n').unwrap().1));

@@ -224,7 +224,7 @@ fn cautions(report: &Report) -> Vec<String> {
     let wide: BTreeSet<usize> = ks().filter(|&k| k < protocol.items && k * WIDE > protocol.items).collect();
     if let Some(k) = wide.last() {
         lines.push(format!(
-            "{recipe}: a list of K = {k} holds more than one item in {WIDE} of the {}, so metrics at that K hardly differ between \
+            "{recipe}: a list of K = {k} holds more than a quarter of the {} items, so metrics at that K hardly differ between \
              rows; a smaller K in eval.ks and eval.select says more.",
             grouped(protocol.items)
         ));

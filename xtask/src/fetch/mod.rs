@@ -323,6 +323,9 @@ fn find_model(name: &str) -> Result<Entry> {
     find_kind(name, Kind::Model, &format!("{hub}; or give your own folder with `--set lm.path=DIR`"))
 }
 
+/// The name of data that a recipe gives no name.
+pub(crate) const CUSTOM: &str = "custom";
+
 fn find_kind(name: &str, kind: Kind, otherwise: &str) -> Result<Entry> {
     if let Some(entry) = find(name).ok().filter(|entry| entry.kind == kind) {
         return Ok(entry);
@@ -330,6 +333,13 @@ fn find_kind(name: &str, kind: Kind, otherwise: &str) -> Result<Entry> {
     if kind == Kind::Data {
         // A wrong category says what is right.
         entries::category(name)?;
+    }
+    if name == CUSTOM {
+        bail!(
+            "no log is named: give --data LOG and --items TITLES, or the name of a data set by --set data.name=NAME ({} \
+             fetch --list); a run is resumed with the options it began with",
+            program()
+        );
     }
     let names: Vec<&str> = ENTRIES.iter().filter(|e| e.kind == kind).map(|e| &*e.name).collect();
     bail!("{name:?} is not a name under {}/; known: {}; or {otherwise}", kind.folder(), names.join(", "))

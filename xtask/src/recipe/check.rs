@@ -50,6 +50,9 @@ impl Recipe {
             .chain(self.variants.iter().filter(|variant| variant.has_towers()).map(|variant| &variant.align));
         let cross_fits = aligns.any(|align| align.departures.cross_fit > 0);
         let candidates = self.candidates();
+        if candidates.is_empty() && self.aligns() && !self.ids.is_empty() {
+            found.push(Problem::new("id.align", "is false in every [[id]] table, but a row of eval.rows aligns one"));
+        }
         if cross_fits && candidates.len() > 1 {
             let told = "is above 0, and several [[id]] tables have align = true, but folds are trained of one method";
             let told = format!("{told}; leave align = true in one table, or set cross_fit to 0");

@@ -37,14 +37,16 @@ pub(crate) fn without_effect(
     let found = idle(recipe).into_iter().filter(|idle| given(idle.key, idle.method));
     let (told, wrong): (Vec<Idle>, Vec<Idle>) =
         found.partition(|idle| idle.by.iter().any(|by| is_set(by, idle.method)) && !is_set(idle.key, idle.method));
-    let problem = |idle: Idle| {
-        let problem = Problem::new(idle.key, format!("has no effect: {}; leave it out", idle.why));
+    let problem = |idle: Idle, remedy: &str| {
+        let problem = Problem::new(idle.key, format!("has no effect{remedy}", remedy = remedy.replace("{}", idle.why)));
         match idle.method {
             Some(at) => recipe.of_method(problem, &recipe.ids[at]),
             None => problem,
         }
     };
-    (wrong.into_iter().map(problem).collect(), told.into_iter().map(problem).collect())
+    let wrong = wrong.into_iter().map(|idle| problem(idle, ": {}; leave it out"));
+    let told = told.into_iter().map(|idle| problem(idle, " beside this --set: {}"));
+    (wrong.collect(), told.collect())
 }
 
 /// Returns the kind and the rest of a key such as `id.bsarec.dim`.

@@ -21,9 +21,9 @@ pub struct IdTable {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_items: Option<usize>,
     /// Whether it may be aligned. If several may, the one that validates best is, and then it counts as the last one.
-    /// Without `align` in any table the last one is aligned.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub align: bool,
+    /// Unless a table has `align = true`, the last one without `align = false` is aligned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub align: Option<bool>,
     /// The method itself.
     #[serde(flatten)]
     pub method: IdConfig,

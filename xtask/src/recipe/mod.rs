@@ -17,7 +17,7 @@ pub use variant::{ItemNames, Source, Variant};
 pub(crate) use known::read;
 pub(crate) use variant::OWN;
 
-use crate::fetch::HubName;
+use crate::fetch::{CUSTOM, HubName};
 use anyhow::{Context, Result, bail};
 use check::refuse;
 use effect::without_effect;
@@ -181,10 +181,11 @@ impl Recipe {
         self.has_row(rows::TEXT) || self.variants.iter().any(Variant::has_towers)
     }
 
-    /// Returns the ID methods that may be aligned: those that say so, or else the last one.
+    /// Returns the ID methods that may be aligned: those that say so, or else the last one that says nothing.
     pub(crate) fn candidates(&self) -> Vec<&IdTable> {
-        let named: Vec<&IdTable> = self.ids.iter().filter(|id| id.align).collect();
-        if named.is_empty() { self.ids.last().into_iter().collect() } else { named }
+        let named: Vec<&IdTable> = self.ids.iter().filter(|id| id.align == Some(true)).collect();
+        let last = || self.ids.iter().rfind(|id| id.align.is_none()).into_iter().collect();
+        if named.is_empty() { last() } else { named }
     }
 
     /// Returns whether validation chooses which ID method is aligned: there are several candidates, and a row reads one.
@@ -196,7 +197,7 @@ impl Recipe {
     /// Returns the recipe with its only candidate last.
     fn settled(self) -> Self {
         match self.candidates()[..] {
-            [one] if one.align => {
+            [one] => {
                 let kind = one.kind().to_owned();
                 self.aligning(&kind)
             }
@@ -207,7 +208,7 @@ impl Recipe {
     /// Returns the recipe with the ID method of this kind last, which is the one that is aligned.
     #[must_use]
     pub(crate) fn aligning(mut self, kind: &str) -> Self {
-        self.ids.iter_mut().for_each(|id| id.align = false);
+        self.ids.iter_mut().for_each(|id| id.align = None);
         // The sort is stable: the others keep their order.
         self.ids.sort_by_key(|id| id.kind() == kind);
         self
@@ -378,7 +379,7 @@ impl Recipe {
             start_from: take(&mut table, "start_from", "", wrong),
             backend: take(&mut device, "backend", "device.", wrong).unwrap_or_default(),
             devices: take(&mut device, "count", "device.", wrong).unwrap_or(1),
-            data_name: take(&mut data, "name", "data.", wrong).unwrap_or_else(|| "custom".into()),
+            data_name: take(&mut data, "name", "data.", wrong).unwrap_or_else(|| CUSTOM.into()),
             curate: take(&mut data, "curate", "data.", wrong).unwrap_or_default(),
             max_history: take(&mut data, "max_history", "data.", wrong).unwrap_or(MAX_HISTORY),
             data: extended(data, "data", &["name", "max_history", "curate"], wrong),
