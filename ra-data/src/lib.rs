@@ -34,7 +34,7 @@
 //! let data = &prepared.dataset;
 //! assert_eq!(data.users, ["ann", "bob"]);
 //! assert_eq!(data.catalog.title(data.test.row(UserId(0))[0]), "Heat (1995)"); // ann's latest is held out
-//! assert_eq!(audit(&prepared).findings.len(), 13);
+//! assert_eq!(audit(&prepared).findings.len(), 14);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
