@@ -22,10 +22,9 @@ fn stages(recipe: &Recipe, cx: &Context) -> Result<Report> {
         return Ok(report);
     }
     let ids = stages::id_models(recipe, &data, text.as_ref(), cx)?;
-    let (recipe, ids) = stages::backbone(recipe, &data, ids, cx)?;
-    let recipe = &recipe;
-    let samples = stages::samples(recipe, &data, &ids, cx)?;
-    let aligned = stages::align(recipe, &data, &ids, text.as_ref(), &samples, cx)?;
-    let evaluated = stages::evaluate(recipe, &data, &ids, text.as_ref(), aligned, cx)?;
+    let (recipe, ids) = &stages::backbone(recipe, &data, ids, cx)?;
+    let samples = stages::samples(recipe, &data, ids, cx)?;
+    let aligned = stages::align(recipe, &data, ids, text.as_ref(), &samples, cx)?;
+    let evaluated = stages::evaluate(recipe, &data, ids, text.as_ref(), aligned, cx)?;
     stages::report(recipe, &data, evaluated, cx)
 }

@@ -36,8 +36,8 @@ pub fn softmax_loss(hidden: Tensor<2>, classes: Tensor<2>, targets: Tensor<1, In
     // On a GPU, reading the targets would wait for all queued work.
     if in_host_memory(&inputs[0].device()) {
         let columns = read_indices(&targets);
-        if let Some((losses, found)) = on_host(&inputs, chunk, |row, scores| error_row(scores, columns[row] as usize)) {
-            return found(losses.iter().sum());
+        if let Some((losses, grads)) = on_host(&inputs, chunk, |row, scores| error_row(scores, columns[row] as usize)) {
+            return summed(&losses, grads);
         }
     }
     let [hidden, classes] = inputs;
@@ -66,9 +66,9 @@ pub fn shared_softmax_loss(
         let [log_expected, own] =
             [draws.log_expected.to_data(), own.to_data()].map(|data| data.iter::<f32>().collect::<Vec<_>>());
         let error = |row: usize, scores: &mut [f32]| shared_row(scores, own[row], targets[row], &items, &log_expected);
-        if let Some((found, loss)) = on_host(&inputs, chunk, error) {
+        if let Some((found, grads)) = on_host(&inputs, chunk, error) {
             let (losses, errors): (Vec<f64>, Vec<f32>) = found.into_iter().unzip();
-            return (loss(losses.iter().sum()), Tensor::from_data(TensorData::new(errors, [n, 1]), &device));
+            return (summed(&losses, grads), Tensor::from_data(TensorData::new(errors, [n, 1]), &device));
         }
     }
     let [hidden, drawn] = inputs;
@@ -82,13 +82,19 @@ pub fn shared_softmax_loss(
     (found, if errors.is_empty() { own } else { Tensor::cat(errors, 0) })
 }
 
-/// Computes the gradients on the CPU back end: `error` turns the scores of a row into their errors. Returns what it
-/// returned of each row, and the result for their summed loss; `None` where the tensors live elsewhere.
+/// Returns the result of rows with these losses.
+fn summed(losses: &[f64], [hidden, classes]: [Tensor<2>; 2]) -> SoftmaxLoss {
+    let loss: f64 = losses.iter().sum();
+    SoftmaxLoss { loss: Tensor::from_floats([loss as f32], &hidden.device()), hidden, classes }
+}
+
+/// Computes the gradients by rows and by classes on the CPU back end: `error` turns the scores of a row into their
+/// errors. Also returns what it returned of each row; `None` where the tensors live elsewhere.
 fn on_host<R: Clone + Default + Send>(
     inputs: &[Tensor<2>; 2],
     chunk: usize,
     error: impl Fn(usize, &mut [f32]) -> R + Sync,
-) -> Option<(Vec<R>, impl FnOnce(f64) -> SoftmaxLoss)> {
+) -> Option<(Vec<R>, [Tensor<2>; 2])> {
     let inputs = all(inputs, |x| x.clone().try_into_primitive::<Flex>().ok().and_then(host))?;
     let [hidden, classes] = inputs.each_ref().map(matrix);
     let (width, table) = (hidden.width, View::new(classes.values, classes.width));
@@ -107,12 +113,7 @@ fn on_host<R: Clone + Default + Send>(
         multiply(&mut of_classes, errors.transposed(), hidden, true);
         multiply(of_rows, errors, table, false);
     }
-    Some((told, move |loss: f64| {
-        let [hidden, classes]: [Tensor<2>; 2] =
-            [of_rows, of_classes].map(|values| Tensor::from_primitive::<Flex>(tensor(values, width)));
-        let loss = Tensor::from_floats([loss as f32], &hidden.device());
-        SoftmaxLoss { loss, hidden, classes }
-    }))
+    Some((told, [of_rows, of_classes].map(|values| Tensor::from_primitive::<Flex>(tensor(values, width)))))
 }
 
 /// Computes the gradients on any back end: `error` returns the errors of the scores of some rows, and their loss.

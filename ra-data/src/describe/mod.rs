@@ -218,7 +218,7 @@ fn spreadsheet(span: [f64; 2]) -> String {
     }
     let date = time::written((span[0].floor() - UNIX) * 86_400.0);
     let date = date.split([' ', 'T']).next().unwrap_or(&date);
-    format!("; are they days of a spreadsheet ({} is {date})? Only their order counts here; write dates", span[0])
+    format!("; are they days of a spreadsheet ({} is {date})? Here they are plain numbers: write dates", span[0])
 }
 
 impl fmt::Display for Description {

@@ -263,6 +263,13 @@ fn pairs_are_counted_once_and_doubts_are_told() {
         &csv(|at| at.to_string()).replace(['u', 'i'], "").replacen("ser,tem", "user,item", 1),
     );
     assert_eq!(finding(&strict(numbers, None), "shared ids"), (Some(0), Severity::Fine));
+    let described = |start: usize| {
+        let rows = (0..8).fold("user,item,ts\n".into(), |t: String, at| t + &format!("u,i{at},{}\n", start + at));
+        describe(&prepare("log", &config(write(dir, "days.csv", &rows), None)).unwrap()).to_string()
+    };
+    let asks = "are they days of a spreadsheet (45300 is 2024-01-09)?";
+    assert!(described(45_300).contains(asks), "{}", described(45_300));
+    assert!(!described(300).contains("spreadsheet") && !described(1_400_000_000).contains("spreadsheet"));
     assert_eq!(finding(&config(log.clone(), None), "blanks in ids"), (Some(0), Severity::Fine));
     // Quotes keep the blanks of an id.
     let blanks = std::fs::read_to_string(&log).unwrap().replacen(",i1,", ",\" i1\",", 1);

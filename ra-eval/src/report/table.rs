@@ -232,7 +232,7 @@ fn cautions(report: &Report) -> Vec<String> {
     lines
 }
 
-/// The share of a catalogue, one item in this many, above which a list says little.
+/// The share of a catalogue, one item in this many, above which a list says little; the text calls it a quarter.
 const WIDE: usize = 4;
 
 /// The rows of one or several reports, and the metrics to show for them.

@@ -15,6 +15,21 @@ use ra_core::kernels::pair_scores;
 use ra_core::{Problem, TrainBatch};
 use serde::{Deserialize, Serialize};
 
+/// Returns the loss `sum / n` with gradients that were computed by hand, those of `sum` by each tensor; without any if
+/// no tensor is tracked.
+fn with_gradients<const N: usize>(sum: Tensor<1>, n: usize, grads: [(Tensor<2>, Tensor<2>); N]) -> Tensor<1> {
+    let loss = sum / n as f32;
+    if !grads.iter().any(|(x, _)| x.is_autodiff()) {
+        return loss;
+    }
+    // A linear function with these gradients, shifted to the value of the loss.
+    let parts = grads.map(|(x, grad)| (x * Tensor::from_inner(grad / n as f32)).sum());
+    match parts.into_iter().reduce(|one, other| one + other) {
+        Some(linear) => linear.clone() - linear.detach() + Tensor::from_inner(loss),
+        None => loss,
+    }
+}
+
 /// The loss of a method that reads histories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

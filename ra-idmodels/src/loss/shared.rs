@@ -1,4 +1,5 @@
 //! The softmax over the target and negatives that all rows of a batch share.
+use super::with_gradients;
 use burn::tensor::{Int, Tensor};
 use ra_core::SharedNegatives;
 use ra_core::kernels::shared_softmax_loss;
@@ -36,16 +37,8 @@ pub fn shared_softmax(
     let chunk = (SCORES / (k + 1)).clamp(16, 1024);
     let scores = (h.clone() * own.clone()).sum_dim(1);
     let (found, error) = shared_softmax_loss(h.clone(), others, scores, targets, &draws, chunk);
-    let loss = found.loss / m as f32;
-    if !hidden.is_autodiff() && !table.is_autodiff() {
-        return loss;
-    }
-    // A linear function with these gradients, shifted to the value of the loss.
-    let attach = |x: Tensor<2>, grad: Tensor<2>| (x * Tensor::from_inner(grad / m as f32)).sum();
-    let linear = attach(hidden, found.hidden + error.clone() * own)
-        + attach(positives, error * h)
-        + attach(negatives, found.classes);
-    linear.clone() - linear.detach() + Tensor::from_inner(loss)
+    let grads = [(hidden, found.hidden + error.clone() * own), (positives, error * h), (negatives, found.classes)];
+    with_gradients(found.loss, m, grads)
 }
 
 /// Returns row numbers for a select on `like`, which has or has not autodiff.

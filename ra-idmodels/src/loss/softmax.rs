@@ -1,7 +1,8 @@
 //! The softmax over the whole catalogue.
+use super::with_gradients;
 use burn::tensor::{Int, Tensor};
 use ra_core::TrainBatch;
-use ra_core::kernels::{SoftmaxLoss, softmax_loss};
+use ra_core::kernels::softmax_loss;
 
 /// Computes the cross-entropy of `hidden`, `[m, dim]`, for the batch's targets among all rows of `table`, `[items + 1,
 /// dim]`.
@@ -23,16 +24,9 @@ pub fn softmax_cross_entropy(hidden: Tensor<2>, table: Tensor<2>, targets: Tenso
     let plain = |x: &Tensor<2>| if x.is_autodiff() { x.clone().inner() } else { x.clone() };
     let (h, items) = (plain(&hidden), plain(&table).slice([1..rows]));
     let targets = if targets.is_autodiff() { targets.inner() } else { targets } - 1;
-    let SoftmaxLoss { loss, hidden: hidden_grad, classes: item_grad } = softmax_loss(h, items, targets, chunk);
-    let loss = loss / n as f32;
-    if !hidden.is_autodiff() && !table.is_autodiff() {
-        return loss;
-    }
-    // A linear function with these gradients, shifted to the value of the loss.
-    let attach = |x: Tensor<2>, grad: Tensor<2>| (x * Tensor::from_inner(grad / n as f32)).sum();
-    let table_grad = Tensor::cat(vec![Tensor::zeros([1, dim], &item_grad.device()), item_grad], 0);
-    let linear = attach(hidden, hidden_grad) + attach(table, table_grad);
-    linear.clone() - linear.detach() + Tensor::from_inner(loss)
+    let found = softmax_loss(h, items, targets, chunk);
+    let table_grad = Tensor::cat(vec![Tensor::zeros([1, dim], &found.classes.device()), found.classes], 0);
+    with_gradients(found.loss, n, [(hidden, found.hidden), (table, table_grad)])
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ const PURGE_DELAY: mi_option_t = 15;
 /// Keeps freed memory for ten seconds, unless the environment says otherwise.
 ///
 /// Burn frees and takes tensors of the same sizes again and again. Memory that went back to the system meanwhile would
-/// have to be cleared anew each time: a third of a step of the alignment in two layers (1.8 s instead of 2.3 to 2.9, two
-/// busy threads of one core of an Intel Xeon, 2026-12-01).
+/// have to be cleared anew each time: a third of a step of the alignment in two layers (medians of three: 1.8 s instead
+/// of 2.8, one thread beside other work on one core of an Intel Xeon, 2026-12-01).
 ///
 /// Call it before other threads start.
 pub(crate) fn keep_freed() {

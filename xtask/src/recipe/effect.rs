@@ -37,15 +37,21 @@ pub(crate) fn without_effect(
     let found = idle(recipe).into_iter().filter(|idle| given(idle.key, idle.method));
     let (told, wrong): (Vec<Idle>, Vec<Idle>) =
         found.partition(|idle| idle.by.iter().any(|by| is_set(by, idle.method)) && !is_set(idle.key, idle.method));
-    let problem = |idle: Idle, remedy: &str| {
-        let problem = Problem::new(idle.key, format!("has no effect{remedy}", remedy = remedy.replace("{}", idle.why)));
+    let problem = |idle: Idle, told: String| {
+        let problem = Problem::new(idle.key, told);
         match idle.method {
             Some(at) => recipe.of_method(problem, &recipe.ids[at]),
             None => problem,
         }
     };
-    let wrong = wrong.into_iter().map(|idle| problem(idle, ": {}; leave it out"));
-    let told = told.into_iter().map(|idle| problem(idle, " beside this --set: {}"));
+    let wrong = wrong.into_iter().map(|idle| {
+        let told = format!("has no effect: {}; leave it out", idle.why);
+        problem(idle, told)
+    });
+    let told = told.into_iter().map(|idle| {
+        let told = format!("has no effect beside this --set: {}", idle.why);
+        problem(idle, told)
+    });
     (wrong.collect(), told.collect())
 }
 

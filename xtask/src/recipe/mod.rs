@@ -258,7 +258,7 @@ impl Recipe {
         let mut table = self.to_table()?;
         let kept: Vec<&IdTable> = self.ids.iter().filter(|id| !too_small(id)).collect();
         let candidates = self.candidates();
-        let is_candidate = |id: &IdTable| candidates.iter().any(|own| own.kind() == id.kind());
+        let last = candidates.last().map(|id| id.kind());
         let all_gone = self.aligns() && candidates.iter().all(too_small);
         let other = kept.last().map(|id| id.kind()).filter(|_| all_gone);
         table.insert("id".into(), Value::try_from(kept)?);
@@ -271,16 +271,15 @@ impl Recipe {
         if !tables.is_empty() {
             table.insert("variant".into(), Value::try_from(tables)?);
         }
-        let last = out.iter().rposition(|id| is_candidate(id));
-        let told = |(at, id): (usize, &&IdTable)| {
+        let told = |id: &&IdTable| {
             let (kind, most) = (id.kind(), id.max_items.unwrap_or_default());
             let told = format!("{kind} is left out: the catalogue has {items} items, and its id.max_items is {most}");
-            match other.filter(|_| Some(at) == last) {
+            match other.filter(|_| Some(kind) == last) {
                 Some(other) => format!("{told}; {other} is aligned in its place"),
                 None => told,
             }
         };
-        let told: Vec<String> = out.iter().enumerate().map(told).collect();
+        let told: Vec<String> = out.iter().map(told).collect();
         let found = Self::from_table(self.name.clone(), table).with_context(|| told.join("; "))?.settled();
         refuse(&found.problems()).with_context(|| told.join("; "))?;
         Ok((Self { tune: self.tune.clone(), ..found }, told))

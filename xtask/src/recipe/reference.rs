@@ -122,7 +122,8 @@ fn sections(source: &Source) -> anyhow::Result<Vec<Section>> {
         plain("`[[variant]]`", "variant", "A row that departs from `[align]`.", "VariantTable", &[]),
         plain("`[tune]`", "tune", "What `ra-rec tune` searches, on validation only.", "TuneConfig", &[]),
     ];
-    let told = "One table per ID method, of the given `kind`. The last one is aligned, unless others have `align = true`. The kinds:";
+    let told = "One table per ID method, of the given `kind`. The last one is aligned, unless others have `align = true`. \
+                The kinds:";
     let kinds: Vec<String> = source.methods.iter().map(|m| format!("- `{}`: {}", m.kind, m.doc)).collect();
     let own = "Keys of every kind, besides those of its own below:";
     all.push(plain("`[[id]]`", "id", &format!("{told}\n\n{}\n\n{own}", kinds.join("\n")), "IdTable", &[]));

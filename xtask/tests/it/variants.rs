@@ -223,6 +223,7 @@ fn validation_chooses_which_of_several_id_methods_is_aligned() {
         ([methods[1], "{kind='ease'}"], "ra-rec(sasrec-grounded, lm)"),
         ([methods[1], "{kind='ease', align=true, max_items=3}"], "ra-rec(sasrec-grounded, lm)"),
         ([methods[0], "{kind='item-knn'}"], "ra-rec(ease, lm)"),
+        (["{kind='ease'}", "{kind='sasrec', align=false}"], "ra-rec(ease, lm)"),
     ] {
         let output = run(ids, "c", &["--force"]);
         assert!(output.status.success(), "{output:?}");
@@ -232,6 +233,10 @@ fn validation_chooses_which_of_several_id_methods_is_aligned() {
     // Rows that read no ID method leave nothing to choose.
     let unread = run(methods, "c", &["--force", "--set", "eval.rows=['id', 'text']"]);
     assert!(unread.status.success(), "{unread:?}");
+    let none =
+        run(["{kind='ease', align=false}", "{kind='sasrec', align=false}"], "c", &["--set", "id.pop.align=false"]);
+    let told = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(!none.status.success() && told.contains("id.align is false in every [[id]] table"), "{told}");
     let split = ["data.split='ratio'", "data.ratio_valid=0.0", "data.ratio_test=0.3"];
     for (more, why) in [
         (&split[..], "validation chooses the ID method that is aligned"),
