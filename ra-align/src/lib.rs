@@ -70,8 +70,8 @@ pub use train::{
     Candidates, FitResult, Job, bpr_in_batch, bpr_sampled, distill, fit, info_nce, mmd, mse, softmax_in_batch,
 };
 pub use variants::{
-    AnyBlend, Blend, BlendSearch, BlendWeights, ColdItemBoost, CrossFitIds, PerturbedIds, TextForColdItems, check_cold,
-    encode_titles, encode_titles_in, with_id_score, without_fold,
+    AnyBlend, Blend, BlendSearch, BlendWeights, ColdItemBoost, CrossFitIds, PerturbedIds, ScoreMetric, Scores,
+    TextForColdItems, check_cold, encode_titles, encode_titles_in, with_id_score, without_fold,
 };
 
 #[cfg(doctest)]

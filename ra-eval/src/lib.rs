@@ -65,8 +65,8 @@ pub use error::EvalError;
 pub use metrics::{GoldenCase, ItemGroup, Measure, Metric, UnknownMetric, dcg, graded_ndcg, verify_case};
 pub use protocol::{Candidates, EvalConfig, EvalRules, Protocol, Repeats, SELECTION, Seen, Ties};
 pub use rank::{
-    Evaluation, HeldOut, MOST_INDEXES, Part, VectorIndex, VectorQuery, criterion_of_scores, evaluate_scores,
-    evaluate_vectors, top_k, top_k_candidates, top_k_of,
+    Evaluation, HeldOut, MOST_INDEXES, Part, ScoreJudge, VectorIndex, VectorQuery, evaluate_scores, evaluate_vectors,
+    top_k, top_k_candidates, top_k_of,
 };
 #[cfg(feature = "tensor")]
 pub use rank::{evaluate, evaluate_items, item_vectors};

@@ -6,12 +6,13 @@ use crate::recipe::{Recipe, remedies};
 use crate::store::{Earlier, KIND, Member, Store, inputs, lock};
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Tensor;
+use ra_align::{ScoreMetric, Scores};
 use ra_core::{
     Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, host_numbers, open_devices, read_json,
     splitmix64, write_json,
 };
-use ra_eval::{EvalConfig, HeldOut, Measure, Part, StageCost, criterion, unmeasured};
-use ra_eval::{criterion_of_scores, evaluate, evaluate_items, item_vectors};
+use ra_eval::{EvalConfig, HeldOut, Measure, Part, ScoreJudge, StageCost, criterion, unmeasured};
+use ra_eval::{evaluate, evaluate_items, item_vectors};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::{Debug, Display};
 use std::path::{Path, PathBuf};
@@ -234,8 +235,8 @@ impl Validator {
     /// # Errors
     /// If the fewer users cannot measure the criterion.
     pub(crate) fn judge<'a>(&self, dataset: &'a Dataset, users: &[UserId], parts: usize) -> Result<Option<Judge<'a>>> {
-        // The search adds two sums of all parts.
-        let most = MOST_SCORES / (dataset.catalog.len() * (parts + 2)).max(1);
+        // The search keeps a sum of all parts, too.
+        let most = MOST_SCORES / (dataset.catalog.len() * (parts + 1)).max(1);
         let step = users.len().div_ceil(most.max(1)).max(1);
         let some: Vec<UserId> = users.iter().copied().step_by(step).collect();
         if some.is_empty() {
@@ -257,7 +258,7 @@ impl Validator {
                 dataset.catalog.len()
             );
         }
-        Ok(Some(Judge { eval: self.choosing(), held_out }))
+        Ok(Some(Judge(ScoreJudge::new(held_out, self.choosing())?)))
     }
 
     /// Returns the terms of the criterion that these users cannot measure.
@@ -276,17 +277,15 @@ const MOST_SCORES: usize = 700_000_000;
 
 /// The validation part, to judge matrices of scores.
 #[derive(Debug)]
-pub(crate) struct Judge<'a> {
-    eval: EvalConfig,
-    held_out: HeldOut<'a>,
-}
+pub(crate) struct Judge<'a>(ScoreJudge<'a>);
 
 impl Judge<'_> {
     /// Returns the scores of a model, `[users, items]`.
     pub(crate) fn scores(&self, model: &dyn Recommender) -> Vec<f32> {
+        let held_out = self.0.held_out();
         let items = item_vectors(model, self.items());
         let histories: Vec<(UserId, Vec<ItemId>)> =
-            self.held_out.users().iter().map(|&user| (user, self.held_out.history(user))).collect();
+            held_out.users().iter().map(|&user| (user, held_out.history(user))).collect();
         let mut all = Vec::with_capacity(histories.len() * self.items());
         for block in histories.chunks(USERS_AT_ONCE) {
             let asked: Vec<History<'_>> = block.iter().map(|(user, items)| History { user: *user, items }).collect();
@@ -296,21 +295,19 @@ impl Judge<'_> {
         all
     }
 
-    /// Returns the metric of scores, `[users, items]`; higher is better.
-    ///
-    /// # Errors
-    /// If the matrix has another size.
-    pub(crate) fn rate(&self, scores: &[f32]) -> Result<f64> {
-        Ok(criterion_of_scores(scores, &self.held_out, &self.eval)?)
-    }
-
     pub(crate) fn items(&self) -> usize {
-        self.held_out.items()
+        self.0.held_out().items()
     }
 
     /// Returns the number of users.
     pub(crate) fn users(&self) -> usize {
-        self.held_out.users().len()
+        self.0.held_out().users().len()
+    }
+}
+
+impl ScoreMetric for Judge<'_> {
+    fn rate(&self, n: usize, scores: &Scores<'_>) -> Vec<f64> {
+        self.0.rate(n, scores)
     }
 }
 

@@ -2,19 +2,17 @@
 use burn::tensor::Tensor;
 use ra_core::{Error, History, ItemId, Progress, Recommender, Result};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The weights that are tried for a part that has none yet, in units of one over the deviation of its scores.
 const FIRST: [f32; 6] = [0.0078125, 0.03125, 0.125, 0.5, 1.0, 4.0];
 
-/// The factors that are then tried on the weight of each part, in rounds. In the last one, parts may be left out.
-const LATER: [&[f32]; 4] = [&[0.5, 2.0], &[0.7, 1.4], &[0.84, 1.19], &[0.0, 0.92, 1.09]];
+/// The factors that are then tried on the weight of each part, in rounds. Before the last ones, it may be left out.
+const LATER: [&[f32]; 4] = [&[0.5, 2.0], &[0.7, 1.4], &[0.84, 1.19], &[0.92, 1.09]];
 
 /// The most rounds of all of these.
 const ROUNDS: usize = 4;
-
-/// The number of scores that are added at a time.
-const BLOCK: usize = 1 << 16;
 
 /// A recommender whose score is the weighted sum of the scores of its parts.
 ///
@@ -61,6 +59,16 @@ pub struct BlendWeights {
     pub trials: usize,
 }
 
+/// Matrices of scores, `[users, items]`, which exist a piece at a time: `scores(user, items, to)` writes the user's scores
+/// of these items, which are columns, by each of the matrices to `to`, `[matrices, items]`.
+pub type Scores<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + Sync + 'a;
+
+/// A metric of score matrices, higher is better. A search asks for it hundreds of times.
+pub trait ScoreMetric: Sync {
+    /// Returns the metric of each of `n` matrices.
+    fn rate(&self, n: usize, scores: &Scores<'_>) -> Vec<f64>;
+}
+
 /// The search for the weights of a blend, by coordinate search on a validation metric.
 ///
 /// It starts from the best part alone, adds the part that helps most as long as one does, and then changes one weight at a
@@ -68,30 +76,31 @@ pub struct BlendWeights {
 /// best blend of all wins. Every change raises the metric, so a blend never validates worse than a part of it or a start. A
 /// part that adds nothing gets weight 0.
 ///
-/// It works on score matrices, which are computed once per part: a blend of them costs a sum.
+/// It works on score matrices, which are computed once per part. A blend that differs from the present one in one weight
+/// costs a sum of two rows for each user, and no memory.
 pub struct BlendSearch<'a> {
     parts: Vec<Vec<f32>>,
+    items: usize,
     /// One over the deviation of each part's scores.
     units: Vec<f32>,
     /// Weights to start from, in units of one over the deviation.
     starts: Vec<Vec<f32>>,
-    rate: &'a dyn Fn(&[f32]) -> f64,
+    metric: &'a dyn ScoreMetric,
 }
 
 impl<'a> BlendSearch<'a> {
     /// Prepares a search over `parts`, each a matrix of the scores of `items` items for the same users, `[users, items]`.
-    /// `rate` returns the metric of such a matrix; higher is better.
     ///
     /// # Errors
     /// [`Error::Missing`] without a part, a user or an item, or if the matrices differ in size.
-    pub fn new(parts: Vec<Vec<f32>>, items: usize, rate: &'a dyn Fn(&[f32]) -> f64) -> Result<Self> {
+    pub fn new(parts: Vec<Vec<f32>>, items: usize, metric: &'a dyn ScoreMetric) -> Result<Self> {
         let size = parts.first().map_or(0, Vec::len);
         if size == 0 || items == 0 || !size.is_multiple_of(items) || parts.iter().any(|part| part.len() != size) {
             let remedy = format!("give each part one number for each user and each of the {items} items");
             return Err(Error::Missing { what: "a matrix of scores of each part of a blend".into(), remedy });
         }
         let units = parts.iter().map(|part| unit(part, items)).collect();
-        Ok(Self { parts, units, starts: Vec::new(), rate })
+        Ok(Self { parts, items, units, starts: Vec::new(), metric })
     }
 
     /// Also starts from these weights of the parts, such as those of a blend of some of them: the search by single weights
@@ -122,17 +131,10 @@ impl<'a> BlendSearch<'a> {
     pub fn fit_without(&self, left_out: Option<usize>, progress: &dyn Progress) -> Result<BlendWeights> {
         let all = self.parts.len();
         let places: Vec<usize> = (0..all).filter(|&at| Some(at) != left_out).collect();
-        let mut trials = 0;
-        let size = self.parts[0].len();
-        let mut sums = Sums { of: vec![0.0; all], base: vec![0.0; size], sum: vec![0.0; size] };
-        let mut metric = |weights: &[f32]| {
-            trials += 1;
-            progress.update(trials, "");
-            self.rated(weights, &mut sums)
-        };
-        let one = |at: usize| (0..all).map(|other| f32::from(other == at)).collect::<Vec<f32>>();
+        let mut climb = Climb { search: self, trials: 0, progress, weights: vec![0.0; all], scores: Vec::new() };
         let mut alone = vec![f64::NEG_INFINITY; all];
-        places.iter().for_each(|&at| alone[at] = metric(&one(at)));
+        let one = |at: usize| with(&vec![0.0; all], at, 1.0);
+        places.iter().for_each(|&at| alone[at] = climb.rate_blend(&one(at)));
         // Of equal ones, the first.
         let first = places.iter().rev().copied().max_by(|&a, &b| alone[a].total_cmp(&alone[b])).unwrap_or(0);
         if alone[first] == f64::NEG_INFINITY {
@@ -140,74 +142,40 @@ impl<'a> BlendSearch<'a> {
                 "the metric of every part is not a number: look at their scores and at what the metric measures";
             return Err(Error::Missing { what: "a part of the blend that can be rated".into(), remedy: remedy.into() });
         }
-        let mut found = climb(&places, (alone[first], one(first)), &mut metric);
+        climb.move_to(one(first));
+        let mut validation = climb.up(&places, alone[first]);
+        let mut weights = climb.weights.clone();
         for start in &self.starts {
             let start = left_out.map_or_else(|| start.clone(), |at| with(start, at, 0.0));
             if start.iter().any(|&weight| weight > 0.0) {
-                let other = climb(&places, (metric(&start), start), &mut metric);
-                if other.0 > found.0 {
-                    found = other;
+                let rated = climb.rate_blend(&start);
+                climb.move_to(start);
+                let other = climb.up(&places, rated);
+                if other > validation {
+                    (validation, weights) = (other, climb.weights.clone());
                 }
             }
         }
-        let (validation, weights) = found;
         // The ranking does not depend on the scale, but what is taught by the blend reads its scores as logits: whatever the
         // search started from, the largest part has a deviation of 1.
         let largest = weights.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         let weights = weights.iter().zip(&self.units).map(|(weight, unit)| weight / largest * unit).collect();
-        Ok(BlendWeights { weights, alone, validation, trials: trials as usize })
+        Ok(BlendWeights { weights, alone, validation, trials: climb.trials })
     }
 
-    /// Returns the metric of a blend whose weights are in units of one over the deviation.
-    ///
-    /// Most trials change one weight of the trial before. Then only that part is added to the scores of that trial, unless
-    /// it is left out: what remains of it by rounding would break ties.
-    fn rated(&self, weights: &[f32], sums: &mut Sums) -> f64 {
-        let Sums { of, base, sum } = sums;
-        let changed: Vec<usize> = (0..weights.len()).filter(|&at| weights[at] != of[at]).collect();
-        let scores = match changed[..] {
-            [] => &*base,
-            [at] if weights[at] != 0.0 => {
-                self.add(Some(base), &[(at, weights[at] - of[at])], sum);
-                sum
-            }
-            _ => {
-                let all: Vec<(usize, f32)> = weights.iter().copied().enumerate().collect();
-                self.add(None, &all, base);
-                of.copy_from_slice(weights);
-                base
-            }
-        };
-        // What is not a number is no better than anything.
-        Some((self.rate)(scores)).filter(|rated| rated.is_finite()).unwrap_or(f64::NEG_INFINITY)
+    /// Writes a user's scores of some items by the blend with these weights to `to`, `[items]`.
+    fn write(&self, weights: &[f32], user: usize, items: Range<usize>, to: &mut [f32]) {
+        to.fill(0.0);
+        for (at, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+            let part = &self.row(at, user)[items.clone()];
+            pulp::Arch::new().dispatch(Add { to, part, weight: weight * self.units[at] });
+        }
     }
 
-    /// Writes `to` = `base` + the sum of these parts by these weights; without `base`, from 0.
-    fn add(&self, base: Option<&[f32]>, parts: &[(usize, f32)], to: &mut [f32]) {
-        let parts: Vec<(&[f32], f32)> = parts
-            .iter()
-            .filter(|(_, weight)| *weight != 0.0)
-            .map(|&(at, weight)| (self.parts[at].as_slice(), weight * self.units[at]))
-            .collect();
-        to.par_chunks_mut(BLOCK).enumerate().for_each(|(block, to)| {
-            let place = block * BLOCK..block * BLOCK + to.len();
-            match base {
-                Some(base) => to.copy_from_slice(&base[place.clone()]),
-                None => to.fill(0.0),
-            }
-            for (part, weight) in &parts {
-                to.iter_mut().zip(&part[place.clone()]).for_each(|(to, score)| *to += weight * score);
-            }
-        });
+    /// Returns a user's scores by a part.
+    fn row(&self, part: usize, user: usize) -> &[f32] {
+        &self.parts[part][user * self.items..][..self.items]
     }
-}
-
-/// The scores of a trial of a search, and room for those of the next.
-struct Sums {
-    /// The weights of `base`, in units of one over the deviation.
-    of: Vec<f32>,
-    base: Vec<f32>,
-    sum: Vec<f32>,
 }
 
 impl std::fmt::Debug for BlendSearch<'_> {
@@ -216,57 +184,157 @@ impl std::fmt::Debug for BlendSearch<'_> {
     }
 }
 
-/// Raises the metric of a blend by one weight at a time; returns the metric and the weights.
-fn climb(
-    places: &[usize],
-    (mut best, mut weights): (f64, Vec<f32>),
-    metric: &mut impl FnMut(&[f32]) -> f64,
-) -> (f64, Vec<f32>) {
-    // Parts are added one by one, each time the one that helps most.
-    while let Some(added) = best_addition(places, (best, &weights), metric) {
-        (best, weights) = added;
+/// The way from one blend to better ones.
+struct Climb<'a> {
+    search: &'a BlendSearch<'a>,
+    progress: &'a dyn Progress,
+    trials: usize,
+    /// The present weights, in units of one over the deviation.
+    weights: Vec<f32>,
+    /// The scores of the present blend, `[users, items]`.
+    scores: Vec<f32>,
+}
+
+impl Climb<'_> {
+    /// Raises the metric of the present blend, `best`, by one weight at a time; returns what it has become.
+    fn up(&mut self, places: &[usize], mut best: f64) -> f64 {
+        // Parts are added one by one, each time the one that helps most.
+        while let Some((at, weight, rated)) = self.best_addition(places, best) {
+            self.change(at, weight);
+            best = rated;
+        }
+        for _ in 0..ROUNDS {
+            let before = best;
+            for (stage, factors) in (1..).zip(LATER) {
+                for &at in places {
+                    if stage == LATER.len() {
+                        best = self.leave_out(at, best);
+                    }
+                    best = self.scale(at, factors, best);
+                }
+            }
+            if best == before {
+                break;
+            }
+        }
+        best
     }
-    for _ in 0..ROUNDS {
-        let before = best;
-        for factors in LATER {
-            for &at in places {
-                for &factor in factors {
-                    let changed = with(&weights, at, factor * weights[at]);
-                    if changed == weights || changed.iter().all(|&weight| weight == 0.0) {
-                        continue;
-                    }
-                    let rated = metric(&changed);
-                    // Leaving a part out is preferred to keeping it for nothing.
-                    if rated > best || (rated == best && factor == 0.0) {
-                        (best, weights) = (rated, changed);
-                    }
+
+    /// Returns the part and the weight whose addition raises the metric most, and the metric, if there is such a part.
+    fn best_addition(&mut self, places: &[usize], best: f64) -> Option<(usize, f32, f64)> {
+        let mut found: Option<(usize, f32, f64)> = None;
+        for &at in places {
+            if self.weights[at] != 0.0 {
+                continue;
+            }
+            for (weight, rated) in FIRST.into_iter().zip(self.rate_changes(at, &FIRST)) {
+                if rated > found.map_or(best, |(_, _, other)| other) {
+                    found = Some((at, weight, rated));
                 }
             }
         }
-        if best == before {
-            break;
-        }
+        found
     }
-    (best, weights)
+
+    /// Multiplies the weight of a part by each of the factors, in turn, that raises the metric.
+    fn scale(&mut self, at: usize, mut factors: &[f32], mut best: f64) -> f64 {
+        // All are rated at once. After one that helps, the rest is rated again: that is rare.
+        while self.weights[at] != 0.0 && !factors.is_empty() {
+            let tried: Vec<f32> = factors.iter().map(|factor| factor * self.weights[at]).collect();
+            let rated = self.rate_changes(at, &tried);
+            let Some(place) = rated.iter().position(|&rated| rated > best) else { break };
+            self.change(at, tried[place]);
+            (best, factors) = (rated[place], &factors[place + 1..]);
+        }
+        best
+    }
+
+    /// Leaves a part out if that does not lower the metric: it is not kept for nothing.
+    fn leave_out(&mut self, at: usize, best: f64) -> f64 {
+        let without = with(&self.weights, at, 0.0);
+        let is_part = self.weights[at] != 0.0 && without.iter().any(|&weight| weight != 0.0);
+        // What remains of the part by rounding breaks ties, which rather helps: then the others are added anew.
+        if !is_part || self.rate_changes(at, &[0.0])[0] < best {
+            return best;
+        }
+        let rated = self.rate_blend(&without);
+        if rated < best {
+            return best;
+        }
+        self.move_to(without);
+        rated
+    }
+
+    /// Returns the metrics of blends that differ from the present one in the weight of one part.
+    fn rate_changes(&mut self, at: usize, weights: &[f32]) -> Vec<f64> {
+        let search = self.search;
+        let steps: Vec<f32> = weights.iter().map(|weight| self.step(at, *weight)).collect();
+        let scores = |user: usize, items: Range<usize>, to: &mut [f32]| {
+            let present = &self.scores[user * search.items..][items.clone()];
+            let part = &search.row(at, user)[items.clone()];
+            for (to, &weight) in to.chunks_exact_mut(items.len()).zip(&steps) {
+                to.copy_from_slice(present);
+                pulp::Arch::new().dispatch(Add { to, part, weight });
+            }
+        };
+        let rated = search.metric.rate(steps.len(), &scores);
+        self.tried(rated)
+    }
+
+    /// Returns the metric of a blend.
+    fn rate_blend(&mut self, weights: &[f32]) -> f64 {
+        let rated = self.search.metric.rate(1, &|user, items, to| self.search.write(weights, user, items, to));
+        self.tried(rated)[0]
+    }
+
+    /// Counts what was tried. What is not a number is no better than anything.
+    fn tried(&mut self, rated: Vec<f64>) -> Vec<f64> {
+        self.trials += rated.len();
+        self.progress.update(self.trials as u64, "");
+        rated.into_iter().map(|rated| if rated.is_finite() { rated } else { f64::NEG_INFINITY }).collect()
+    }
+
+    /// Changes the weight of a part, to exactly the scores that were rated.
+    fn change(&mut self, at: usize, weight: f32) {
+        let (search, step) = (self.search, self.step(at, weight));
+        let rows = self.scores.par_chunks_exact_mut(search.items).enumerate();
+        rows.for_each(|(user, to)| {
+            pulp::Arch::new().dispatch(Add { to, part: search.row(at, user), weight: step });
+        });
+        self.weights[at] = weight;
+    }
+
+    /// Returns what the score of a part is multiplied by to change its weight.
+    fn step(&self, at: usize, weight: f32) -> f32 {
+        (weight - self.weights[at]) * self.search.units[at]
+    }
+
+    /// Moves to the blend with these weights.
+    fn move_to(&mut self, weights: Vec<f32>) {
+        let search = self.search;
+        self.scores.resize(search.parts[0].len(), 0.0);
+        let rows = self.scores.par_chunks_exact_mut(search.items).enumerate();
+        rows.for_each(|(user, to)| search.write(&weights, user, 0..search.items, to));
+        self.weights = weights;
+    }
 }
 
-/// Returns the weights with the part added that raises the metric most, and the metric, if there is such a part.
-fn best_addition(
-    places: &[usize],
-    (best, weights): (f64, &[f32]),
-    metric: &mut impl FnMut(&[f32]) -> f64,
-) -> Option<(f64, Vec<f32>)> {
-    let mut found: Option<(f64, Vec<f32>)> = None;
-    for &at in places.iter().filter(|&&at| weights[at] == 0.0) {
-        for weight in FIRST {
-            let changed = with(weights, at, weight);
-            let rated = metric(&changed);
-            if rated > found.as_ref().map_or(best, |(other, _)| *other) {
-                found = Some((rated, changed));
-            }
-        }
+/// `to` += `weight` * `part`, compiled for the vector units of this processor. It is not a closure because a closure's
+/// body would not be inlined.
+struct Add<'a> {
+    to: &'a mut [f32],
+    part: &'a [f32],
+    weight: f32,
+}
+
+impl pulp::NullaryFnOnce for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { to, part, weight } = self;
+        to.iter_mut().zip(part).for_each(|(to, score)| *to += weight * score);
     }
-    found
 }
 
 /// Returns the weights with that of one part replaced.
@@ -387,6 +455,22 @@ mod tests {
         assert!(apart < 1e-5, "{apart}");
     }
 
+    /// A metric of a whole matrix of this size.
+    struct Whole<F>(usize, usize, F);
+
+    impl<F: Fn(&[f32]) -> f64 + Sync> ScoreMetric for Whole<F> {
+        fn rate(&self, n: usize, scores: &Scores<'_>) -> Vec<f64> {
+            let Self(users, items, rate) = self;
+            let mut matrices = vec![Vec::new(); n];
+            for user in 0..*users {
+                let mut rows = vec![0.0; n * items];
+                scores(user, 0..*items, &mut rows);
+                matrices.iter_mut().zip(rows.chunks_exact(*items)).for_each(|(to, row)| to.extend_from_slice(row));
+            }
+            matrices.iter().map(|matrix| rate(matrix)).collect()
+        }
+    }
+
     #[test]
     fn weights_that_are_none_are_refused() {
         let part = || IdTable::new(table(1, 1, "a"), table(2, 1, "b"));
@@ -402,10 +486,10 @@ mod tests {
         let (a, b, noise) = (matrix("a"), matrix("b"), matrix("noise"));
         // The truth is a plus three times b, on any scale.
         let truth: Vec<f32> = a.iter().zip(&b).map(|(a, b)| a + 3.0 * b).collect();
-        let cosine = |scores: &[f32]| {
+        let cosine = Whole(8, 40, |scores: &[f32]| {
             let dot = |x: &[f32], y: &[f32]| x.iter().zip(y).map(|(x, y)| f64::from(x * y)).sum::<f64>();
             dot(scores, &truth) / (dot(scores, scores) * dot(&truth, &truth)).sqrt()
-        };
+        });
         let search = |parts: &[&Vec<f32>]| {
             BlendSearch::new(parts.iter().map(|part| part.to_vec()).collect(), 40, &cosine).unwrap()
         };
@@ -436,8 +520,8 @@ mod tests {
             [false, true, true] => 1.0,
             _ => 0.1,
         };
-        let parts = || (0..3).map(|at| (0..3).map(|item| f32::from(item == at)).collect()).collect();
-        let rate = |scores: &[f32]| both(scores);
+        let parts = || (0..3).map(|at| (0..9).map(|place| f32::from(place % 3 == at)).collect()).collect();
+        let rate = Whole(3, 3, |scores: &[f32]| both(&scores[..3]));
         let [plain, started] = [vec![], vec![vec![0.0, 2.0, 3.0]]]
             .map(|starts| BlendSearch::new(parts(), 3, &rate).unwrap().starts(starts).fit(&NoProgress).unwrap());
         assert_eq!((plain.validation, started.validation), (0.5, 1.0), "{plain:?} {started:?}");

@@ -7,7 +7,7 @@ pub(crate) mod id_score;
 mod perturb;
 mod titles;
 
-pub use blend::{AnyBlend, Blend, BlendSearch, BlendWeights};
+pub use blend::{AnyBlend, Blend, BlendSearch, BlendWeights, ScoreMetric, Scores};
 pub use cold::{ColdItemBoost, TextForColdItems, check_cold};
 pub use cross_fit::{CrossFitIds, without_fold};
 pub use id_score::with_id_score;

@@ -58,41 +58,79 @@ pub(crate) fn measure(
 ) -> Evaluation {
     let started = Instant::now();
     let users = held_out.evaluated(config);
-    let ks = config.sorted_ks();
-    let counts = held_out.popularity().into_iter().map(f64::from);
-    let mut tally = Tally::new(&ks, counts).with_titles(held_out.titles().and_then(Titles::new));
-    let longest = ks.last().copied().unwrap_or(0).max(config.keep_top);
     let sampler = CandidateSampler::new(config.candidates, held_out);
-    let (mut top, mut ranks, mut others) = (Vec::new(), Vec::new(), Vec::with_capacity(users.len()));
+    let mut measured = Measured::new(held_out, config);
     progress.start("rank", users.len() as u64);
     for block in users.chunks(RANKED_TOGETHER) {
-        let queries: Vec<Query> = block.par_iter().map(|&user| query(user, held_out, &sampler, config)).collect();
-        others.extend(queries.iter().map(Query::others));
-        for ranked in rank(&queries, longest) {
-            tally.add(&ranked);
-            ranks.push(ranked.items.iter().map(|column| ItemId(column + 1)).zip(ranked.ranks).collect());
-            if config.keep_top > 0 {
-                top.push(ranked.top.iter().take(config.keep_top).map(|column| ItemId(column + 1)).collect());
-            }
-        }
+        let queries = queries(block, held_out, &sampler, config);
+        let ranked = rank(&queries, longest(config));
+        queries.iter().zip(&ranked).for_each(|(query, ranked)| measured.add(query, ranked));
     }
     progress.finish();
-    let per_user = per_user(&tally);
-    Evaluation {
-        metrics: means(&per_user, &tally),
-        per_user,
-        ranks,
-        candidates: (
-            others.iter().copied().min().unwrap_or(0),
-            others.iter().sum::<usize>() as f64 / users.len().max(1) as f64,
-        ),
-        users,
-        tied_share: tally.tied_share(),
-        tie_width: tally.tie_width(),
-        not_finite: tally.not_finite,
-        top,
-        seconds: started.elapsed().as_secs_f64(),
+    Evaluation { seconds: started.elapsed().as_secs_f64(), ..measured.finish(users) }
+}
+
+/// Returns the length of the lists that metrics and [`EvalConfig::keep_top`] read.
+pub(super) fn longest(config: &EvalConfig) -> usize {
+    config.ks.iter().copied().max().unwrap_or(0).max(config.keep_top)
+}
+
+/// What is known of the users ranked so far.
+pub(super) struct Measured {
+    tally: Tally,
+    keep_top: usize,
+    ranks: Vec<Vec<(ItemId, f64)>>,
+    top: Vec<Vec<ItemId>>,
+    /// The number of candidates besides the targets, of each user.
+    others: Vec<usize>,
+}
+
+impl Measured {
+    pub(super) fn new(held_out: &HeldOut<'_>, config: &EvalConfig) -> Self {
+        let counts = held_out.popularity().into_iter().map(f64::from);
+        let tally = Tally::new(&config.sorted_ks(), counts).with_titles(held_out.titles().and_then(Titles::new));
+        Self { tally, keep_top: config.keep_top, ranks: Vec::new(), top: Vec::new(), others: Vec::new() }
     }
+
+    /// Adds the next user.
+    pub(super) fn add(&mut self, query: &Query, ranked: &Ranked) {
+        let items = |columns: &[u32]| columns.iter().map(|column| ItemId(column + 1)).collect::<Vec<_>>();
+        self.tally.add(ranked);
+        self.ranks.push(items(&ranked.items).into_iter().zip(ranked.ranks.iter().copied()).collect());
+        if self.keep_top > 0 {
+            self.top.push(items(&ranked.top[..self.keep_top.min(ranked.top.len())]));
+        }
+        self.others.push(query.others());
+    }
+
+    /// Returns the metrics of all users, `users`.
+    pub(super) fn finish(self, users: Vec<UserId>) -> Evaluation {
+        let Self { tally, ranks, top, others, .. } = self;
+        let per_user = per_user(&tally);
+        let mean = others.iter().sum::<usize>() as f64 / users.len().max(1) as f64;
+        Evaluation {
+            metrics: means(&per_user, &tally),
+            per_user,
+            ranks,
+            candidates: (others.into_iter().min().unwrap_or(0), mean),
+            users,
+            tied_share: tally.tied_share(),
+            tie_width: tally.tie_width(),
+            not_finite: tally.not_finite,
+            top,
+            seconds: 0.0,
+        }
+    }
+}
+
+/// Returns what each of these users is asked.
+pub(super) fn queries(
+    users: &[UserId],
+    held_out: &HeldOut<'_>,
+    sampler: &CandidateSampler,
+    config: &EvalConfig,
+) -> Vec<Query> {
+    users.par_iter().map(|&user| query(user, held_out, sampler, config)).collect()
 }
 
 /// Returns the columns of the relevant items and of the candidates; column c is item c + 1.

@@ -1,17 +1,22 @@
 //! Rankings from plain matrices, without a tensor library or a model.
 use super::HeldOut;
-use super::evaluation::{Evaluation, measure};
+use super::candidates::CandidateSampler;
+use super::evaluation::{Evaluation, Measured, longest, measure, queries};
 use super::query::{Query, UserRanking};
 use super::ranking::{Ranked, Ranking};
 use crate::protocol::EvalConfig;
 use crate::{EvalError, criterion};
 use ra_core::{Check, NoProgress, UserId};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The number of users per product, and the maximum number of items: the scores stay in the cache until they are
 /// counted.
 const ROWS: usize = 48;
 const ITEMS: usize = 2048;
+
+/// The number of items whose scores [`ScoreJudge`] asks for at a time: few, so that it can stop early.
+const ASKED: usize = 512;
 
 /// The number of items per panel, and of users multiplied at a time: their sums fill the vector registers.
 const TILE: usize = 16;
@@ -77,46 +82,124 @@ pub fn evaluate_vectors(
 /// # Errors
 /// The errors of [`Check::check`] for the configuration; [`EvalError::Input`] if the matrix has another size.
 pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<Evaluation, EvalError> {
-    by_scores(scores, held_out, config, held_out.all_users(), |user| user.index(), true)
-}
-
-/// Returns the [`criterion`] of precomputed scores, for searches that ask for it many times: `scores` is `[users, items]`
-/// with the user [`HeldOut::users`]`[k]` in row `k`, and `config` is as returned by [`EvalConfig::choosing`]. Lists of
-/// recommended items are made only if a term of the criterion reads them.
-///
-/// # Errors
-/// As [`evaluate_scores`].
-pub fn criterion_of_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConfig) -> Result<f64, EvalError> {
-    let users = held_out.users();
-    let row = |user| users.partition_point(|other| *other < user);
-    let lists = config.terms().iter().any(|(_, measure)| measure.metric.reads_lists());
-    Ok(criterion(config, held_out, &by_scores(scores, held_out, config, users.len(), row, lists)?))
-}
-
-/// Ranks by `scores`, `[users, items]`; `row` is the row of a user. Without `lists`, metrics of lists are those of empty
-/// ones.
-fn by_scores(
-    scores: &[f32],
-    held_out: &HeldOut<'_>,
-    config: &EvalConfig,
-    users: usize,
-    row: impl Fn(UserId) -> usize + Sync,
-    lists: bool,
-) -> Result<Evaluation, EvalError> {
     config.check()?;
-    let items = held_out.items();
+    let (users, items) = (held_out.all_users(), held_out.items());
     if scores.len() != users * items {
         let problem = format!("{} numbers, but {users} users and {items} items need {}", scores.len(), users * items);
         return Err(EvalError::input("scores", problem));
     }
+    let row = |user: UserId| &scores[user.index() * items..][..items];
     let rank = |query: &Query, k: usize| {
-        let row = &scores[row(query.user) * items..][..items];
+        let row = row(query.user);
         let targets = query.relevant.iter().map(|&column| (column, row[column as usize])).collect();
-        let mut ranking = Ranking::new(targets, query.candidates.clone(), if lists { k } else { 0 });
+        let mut ranking = Ranking::new(targets, query.candidates.clone(), k);
         ranking.add(0, row);
         ranking.finish(config.ties)
     };
     Ok(measure(held_out, config, &NoProgress, |queries, k| queries.par_iter().map(|query| rank(query, k)).collect()))
+}
+
+/// The [`criterion`] as a judge of score matrices, for searches that ask for it many times: what does not depend on the
+/// scores is prepared once.
+///
+/// ```
+/// use ra_core::ItemId;
+/// use ra_eval::{EvalConfig, HeldOut, Metric, ScoreJudge};
+/// let histories = [ItemId::list([1]), ItemId::list([2])];
+/// let targets = [ItemId::list([2]), ItemId::list([1])];
+/// let held_out = HeldOut::from_lists(3, &histories, &targets)?;
+/// let config = EvalConfig { select: [("hr@1".into(), 1.0)].into(), ..EvalConfig::default() };
+/// let judge = ScoreJudge::new(held_out, config)?;
+/// // Two models: one prefers later items, the other earlier ones.
+/// let models = [[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]];
+/// let rated = judge.rate(2, |_user, columns, to| {
+///     for (to, model) in to.chunks_exact_mut(columns.len()).zip(&models) {
+///         to.copy_from_slice(&model[columns.clone()]);
+///     }
+/// });
+/// assert_eq!(rated, [0.0, 1.0]);
+/// # Ok::<(), ra_eval::EvalError>(())
+/// ```
+#[derive(Debug)]
+pub struct ScoreJudge<'a> {
+    held_out: HeldOut<'a>,
+    config: EvalConfig,
+    /// Of the users that are evaluated.
+    queries: Vec<Query>,
+    /// The length of the lists that are made.
+    listed: usize,
+}
+
+impl<'a> ScoreJudge<'a> {
+    /// Prepares to judge by [`EvalConfig::select`] over all of `held_out`, see [`EvalConfig::choosing`]. Lists of
+    /// recommended items are made only if a term of the criterion reads them.
+    ///
+    /// # Errors
+    /// The errors of [`Check::check`] for the configuration.
+    pub fn new(held_out: HeldOut<'a>, config: EvalConfig) -> Result<Self, EvalError> {
+        config.check()?;
+        let config = config.choosing();
+        let sampler = CandidateSampler::new(config.candidates, &held_out);
+        let queries = queries(&held_out.evaluated(&config), &held_out, &sampler, &config);
+        let reads_lists = config.terms().iter().any(|(_, measure)| measure.metric.reads_lists());
+        let listed = if reads_lists { longest(&config) } else { 0 };
+        Ok(Self { held_out, config, queries, listed })
+    }
+
+    /// The users, in the order of the rows of scores, and what is held out of them.
+    pub fn held_out(&self) -> &HeldOut<'a> {
+        &self.held_out
+    }
+
+    /// Returns the criterion of each of `models` models; NaN if a term cannot be measured. `scores(k, columns, to)` writes
+    /// the scores of the user [`HeldOut::users`]`[k]` by each of them to `to`, `[models, columns]`; the item of id `i` is
+    /// column `i - 1`. It is called on several threads, and not for items that cannot change the criterion any more.
+    pub fn rate(&self, models: usize, scores: impl Fn(usize, Range<usize>, &mut [f32]) + Sync) -> Vec<f64> {
+        let rank = |room: &mut Vec<f32>, query: &Query| self.rank(query, models, room, &scores);
+        let ranked: Vec<Vec<Ranked>> = self.queries.par_iter().map_init(Vec::new, rank).collect();
+        let evaluated: Vec<UserId> = self.queries.iter().map(|query| query.user).collect();
+        let measure = |model: usize| {
+            let mut measured = Measured::new(&self.held_out, &self.config);
+            self.queries.iter().zip(&ranked).for_each(|(query, ranked)| measured.add(query, &ranked[model]));
+            criterion(&self.config, &self.held_out, &measured.finish(evaluated.clone()))
+        };
+        (0..models).into_par_iter().map(measure).collect()
+    }
+
+    /// Ranks for one user by each model. Ranks beyond every K of the criterion are only known to be beyond it.
+    fn rank(
+        &self,
+        query: &Query,
+        models: usize,
+        room: &mut Vec<f32>,
+        scores: &impl Fn(usize, Range<usize>, &mut [f32]),
+    ) -> Vec<Ranked> {
+        let (items, deepest) = (self.held_out.items(), longest(&self.config));
+        let user = self.held_out.users().partition_point(|other| *other < query.user);
+        room.resize(models * ASKED.min(items).max(query.relevant.len()), 0.0);
+        // `[targets, models]`
+        for (&column, to) in query.relevant.iter().zip(room.chunks_exact_mut(models)) {
+            scores(user, column as usize..column as usize + 1, to);
+        }
+        let ranking = |model: usize| {
+            let targets =
+                query.relevant.iter().zip(room.chunks_exact(models)).map(|(&column, own)| (column, own[model]));
+            Ranking::new(targets.collect(), query.candidates.clone(), self.listed)
+        };
+        let mut rankings: Vec<Ranking> = (0..models).map(ranking).collect();
+        for first in (0..items).step_by(ASKED) {
+            let columns = first..(first + ASKED).min(items);
+            let to = &mut room[..models * columns.len()];
+            scores(user, columns.clone(), to);
+            for (ranking, scores) in rankings.iter_mut().zip(to.chunks_exact(columns.len())) {
+                ranking.add(first as u32, scores);
+            }
+            if rankings.iter().all(|ranking| ranking.is_beyond(deepest)) {
+                break;
+            }
+        }
+        rankings.into_iter().map(|ranking| ranking.finish(self.config.ties)).collect()
+    }
 }
 
 /// Returns the width of a matrix with this many rows.

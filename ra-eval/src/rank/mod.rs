@@ -15,7 +15,7 @@ mod recommender;
 pub use evaluation::Evaluation;
 pub use held_out::{HeldOut, Part};
 pub use index::{MOST_INDEXES, VectorIndex, VectorQuery, top_k_candidates, top_k_of};
-pub use matrices::{criterion_of_scores, evaluate_scores, evaluate_vectors};
+pub use matrices::{ScoreJudge, evaluate_scores, evaluate_vectors};
 pub use ranking::top_k;
 #[cfg(feature = "tensor")]
 pub use recommender::{evaluate, evaluate_items, item_vectors};

@@ -115,6 +115,12 @@ impl Ranking {
         self.candidates = candidates;
     }
 
+    /// Returns whether every target would now get a rank beyond `k`, and no list is made.
+    pub(crate) fn is_beyond(&self, k: usize) -> bool {
+        // One more than k: a target that has not arrived yet is not counted among its equals, so its rank is one less.
+        self.k == 0 && self.targets.iter().all(|target| target.above as usize > k)
+    }
+
     #[inline(always)]
     fn list(&mut self, first: u32, scores: &[f32]) {
         for (chunk, first) in scores.chunks(CHUNK).zip((first..).step_by(CHUNK)) {
@@ -234,26 +240,46 @@ impl pulp::NullaryFnOnce for Pass<'_> {
     #[inline(always)]
     fn call(self) {
         let Self { ranking, first, scores } = self;
-        ranking.not_finite += count(scores, |s| !s.is_finite()) as usize;
+        let mut not_finite = None;
         for target in &mut ranking.targets {
-            target.count(first, scores);
+            not_finite = Some(target.count(first, scores));
         }
+        ranking.not_finite += not_finite.unwrap_or_else(|| count(scores, |s| !s.is_finite())) as usize;
         ranking.list(first, scores);
     }
 }
 
 impl Target {
+    /// Counts the scores of a block, and returns how many of them are not finite.
     #[inline(always)]
-    fn count(&mut self, first: u32, scores: &[f32]) {
+    fn count(&mut self, first: u32, scores: &[f32]) -> u32 {
         let score = self.score;
-        self.above += count(scores, |s| s > score);
-        let ties = equal(scores, score);
+        // One pass for all: the scores of a block are read from memory once. Overflow checks would prevent vectorization.
+        let (above, mut ties, not_finite) = scores.iter().fold((0u32, 0u32, 0u32), |(above, ties, not_finite), &s| {
+            (
+                above.wrapping_add(u32::from(s > score)),
+                ties.wrapping_add(u32::from(s == score)),
+                not_finite.wrapping_add(u32::from(!s.is_finite())),
+            )
+        });
+        if score == f32::NEG_INFINITY {
+            ties = equal(scores, score);
+        }
+        self.above += above;
         self.equal += ties;
         self.earlier += match self.item.saturating_sub(first) as usize {
             0 => 0,
-            before if before < scores.len() => equal(&scores[..before], score),
+            // Often the target ties with nothing but itself.
+            before if before < scores.len() => {
+                if ties == 1 {
+                    0
+                } else {
+                    equal(&scores[..before], score)
+                }
+            }
             _ => ties,
         };
+        not_finite
     }
 }
 

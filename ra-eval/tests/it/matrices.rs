@@ -1,7 +1,11 @@
 //! Rankings without any model.
 use crate::random::dataset;
 use ra_core::{ItemId, Sequences, SplitMix};
-use ra_eval::{EvalConfig, Evaluation, HeldOut, Metric, Part, Ties, evaluate_scores, evaluate_vectors, slices};
+use ra_eval::{
+    EvalConfig, Evaluation, HeldOut, Metric, Part, ScoreJudge, Ties, criterion, evaluate_scores, evaluate_vectors,
+    slices,
+};
+use std::collections::BTreeMap;
 
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut random = SplitMix::new(seed);
@@ -29,6 +33,50 @@ fn memory_and_threads_change_no_bit_and_scores_say_the_same() {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0f32, |sum, (a, b)| a.mul_add(*b, sum));
     let scores: Vec<f32> = own.chunks(dim).flat_map(|a| all.chunks(dim).map(move |b| dot(a, b))).collect();
     assert_eq!(without_time(evaluate_scores(&scores, &held_out, &with(64)).unwrap()), want);
+}
+
+#[test]
+fn a_judge_of_scores_stops_early_and_says_what_a_whole_evaluation_says() {
+    let (users, items) = (120, 1700);
+    let data = dataset(users, items, 11);
+    let held_out = HeldOut::new(&data, Part::Valid);
+    // Some scores tie, some are no numbers, and the targets of every third user are near the top.
+    let matrix = |seed: u64| {
+        let mut scores: Vec<f32> = numbers(users * items, seed).iter().map(|x| (x * 900.0).round()).collect();
+        scores.iter_mut().step_by(977).for_each(|score| *score = f32::NAN);
+        for &user in held_out.users().iter().step_by(3) {
+            let targets = held_out.targets(user).iter();
+            targets.for_each(|item| scores[user.index() * items + item.index() - 1] = 860.0 + seed as f32);
+        }
+        scores
+    };
+    let models: Vec<Vec<f32>> = (1..4).map(matrix).collect();
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let rows = held_out.users();
+    // Many K, so that some targets are just behind the last one.
+    let ranks = (40..140).map(|k| BTreeMap::from([("tail:ndcg@10".into(), 0.5), (format!("hr@{k}"), 1.0)]));
+    let selects: Vec<_> = ranks.chain([BTreeMap::from([("coverage@10".into(), 1.0)])]).collect();
+    for ties in [Ties::Pessimistic, Ties::Optimistic, Ties::Expected, Ties::ById] {
+        for select in selects.clone() {
+            let config = EvalConfig { ties, select, ..EvalConfig::default() }.choosing();
+            let of = |scores: &Vec<f32>| {
+                criterion(&config, &held_out, &evaluate_scores(scores, &held_out, &config).unwrap())
+            };
+            let want: Vec<f64> = models.iter().map(of).collect();
+            let judge = ScoreJudge::new(held_out.clone(), config.clone()).unwrap();
+            let got = judge.rate(models.len(), |row, columns, to| {
+                asked.fetch_add(columns.len(), std::sync::atomic::Ordering::Relaxed);
+                let start = rows[row].index() * items;
+                for (to, scores) in to.chunks_exact_mut(columns.len()).zip(&models) {
+                    to.copy_from_slice(&scores[start + columns.start..start + columns.end]);
+                }
+            });
+            assert_eq!(got, want, "{ties:?} {:?}", config.select);
+            assert!(want.iter().all(|&value| value > 0.0), "{want:?}");
+        }
+    }
+    let all = 4 * selects.len() * rows.len() * items;
+    assert!(asked.into_inner() < all * 8 / 10, "most users' last scores change nothing");
 }
 
 #[test]

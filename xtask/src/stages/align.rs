@@ -200,8 +200,7 @@ fn blend(
             let progress = ProgressOf::new(&variant.name, &*cx.progress);
             progress.start("scores", 0);
             let scores = parts.iter().map(|part| judge.scores(part)).collect();
-            let rate = |scores: &[f32]| judge.rate(scores).unwrap_or(f64::NAN);
-            let search = BlendSearch::new(scores, judge.items(), &rate)?.starts(smaller(variant, made));
+            let search = BlendSearch::new(scores, judge.items(), &judge)?.starts(smaller(variant, made));
             progress.finish();
             let fit = |left_out: Option<usize>| {
                 let stage =
