@@ -32,6 +32,14 @@ impl Names {
         self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
     }
 
+    /// Returns the only item whose id would be `name` but for case, leading zeros or a decimal point that a table program
+    /// added: for a hint, since ids are exact.
+    pub(crate) fn alike(&self, name: &str) -> Option<ItemId> {
+        let wanted = loose(name);
+        let mut found = self.ids.iter().filter(|(id, _)| !wanted.is_empty() && loose(id) == wanted);
+        found.next().map(|(_, item)| *item).filter(|_| found.next().is_none())
+    }
+
     /// Returns the items with a title, in the order of the catalogue.
     pub(crate) fn titled(&self, title: &str) -> &[ItemId] {
         self.titles.get(&plain(title)).map_or(&[], Vec::as_slice)
@@ -69,6 +77,13 @@ pub(crate) fn plain(title: &str) -> String {
     title.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
+/// Returns an id without what table programs change.
+fn loose(id: &str) -> String {
+    let id = id.trim();
+    let whole = id.strip_suffix(".0").filter(|number| number.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or(id);
+    whole.trim_start_matches('0').to_lowercase()
+}
+
 /// Returns the pieces between semicolons without a preceding backslash.
 fn pieces(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
@@ -101,6 +116,10 @@ mod tests {
             assert_eq!(names.split(history), wanted, "{history}");
         }
         assert_eq!((names.titled(" TWIN"), names.titled(" ")), (&[ItemId(2), ItemId(3)][..], &[][..]));
+        let ids = Names::new(&Catalog::new(text(&["007", "7b", "B1", "b1"]), vec![String::new(); 4]));
+        let alike = |name| ids.alike(name).map(|item| item.0);
+        assert_eq!([alike("7"), alike("7.0"), alike("7B"), alike("7.5")], [Some(1), Some(1), Some(2), None]);
+        assert_eq!([alike("01B"), alike("0b1"), alike("")], [None; 3], "two ids are like 0b1");
         assert_eq!((names.id(" b;c"), names.plain(ItemId(3))), (Some(ItemId(2)), "twin"));
     }
 }

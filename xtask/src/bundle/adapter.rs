@@ -23,7 +23,7 @@ const KIND: &str = "adapter";
 pub fn export_adapter(run: &Path, row: &str, to: &Path, root: &Path, device: &Device) -> Result<PathBuf> {
     let (folder, manifest) = RunFolder::finished(run)?;
     let recipe = manifest.recipe()?;
-    let (name, label) = chosen_row(&Report::read(run)?, &recipe, Some(row))?;
+    let (name, label) = chosen_row(&Report::read(run)?, &recipe, Some(row), "--row")?;
     let made_of = recipe.made_of(&name);
     let not_tuned =
         || format!("{label}: its language model is not tuned by LoRA; name a row such as lora or lora-text by --row");

@@ -2,6 +2,7 @@
 use super::Bundle;
 use super::score::{Asked, NOBODY, Scorer, Scores, Wanted};
 use crate::names::plain;
+use crate::recommend::left;
 use anyhow::{Result, bail};
 use ra_core::{Catalog, History, ItemId, UserId};
 use ra_eval::top_k;
@@ -465,7 +466,7 @@ impl Bundle {
         };
         let Resolved { items, unknown, mut notes, .. } = own;
         if recommended.len() < request.most() {
-            notes.push(format!("only {} items are left to recommend", recommended.len()));
+            notes.push(left(recommended.len()));
         }
         let (row, user) = (scorer.name.clone(), request.user.clone());
         Ok(Answer { row, user, fallback, recommended, unknown, history: items.len(), notes })
@@ -597,7 +598,7 @@ impl Bundle {
             bail!("top is 0, it must be at least 1");
         }
         let Some(own) = self.names.id(item).or_else(|| self.titled(item)) else {
-            bail!("item {item:?}: is neither an id nor a title of the catalogue")
+            bail!("item {item:?}: is neither an id nor a title of the catalogue{}", self.hint(item))
         };
         let by_history = || {
             let items = [own];
@@ -614,6 +615,12 @@ impl Bundle {
         let found = top_k(&scores, top, &[ItemId::PADDING, own]);
         let similar = found.into_iter().map(|(item, score)| self.named(item, score)).collect();
         Ok(Similar { row: scorer.name.clone(), item: self.dataset.catalog.id(own).into(), similar })
+    }
+
+    /// Returns what to say of an unknown name beside that it is unknown, or nothing.
+    pub(crate) fn hint(&self, name: &str) -> String {
+        let meant = self.names.alike(name).map(|item| self.dataset.catalog.id(item));
+        meant.map_or_else(String::new, |id| format!("; did you mean the id {id:?}?"))
     }
 
     /// Returns items whose title holds every word of a query or whose id is the query, the most popular first.

@@ -208,27 +208,27 @@ impl Draft {
 
 /// Returns the rows of the bundle: the one that is exported, those asked for, and those that they are made of.
 fn rows(recipe: &Recipe, report: &Report, config: &ExportConfig) -> Result<Vec<BundleRow>> {
-    let row = |asked: Option<&str>| -> Result<BundleRow> {
-        let (name, label) = chosen_row(report, recipe, asked)?;
+    let row = |asked: Option<&str>, option: &str| -> Result<BundleRow> {
+        let (name, label) = chosen_row(report, recipe, asked, option)?;
         if let Some(kind) = knows_users_only(recipe, &name) {
             bail!(
                 "{label}: {kind} knows only the users it was trained on, and a bundle answers for histories; name another \
-                 row by --row"
+                 row by {option}"
             );
         }
         let own = report.rows.iter().find(|row| row.name == label);
         let metrics = own.map(|row| row.metrics.iter().map(|(metric, value)| (metric.to_string(), *value)).collect());
         Ok(BundleRow { name, label, metrics: metrics.unwrap_or_default(), vector: Vec::new() })
     };
-    let mut all = vec![row(config.row.as_deref())?];
+    let mut all = vec![row(config.row.as_deref(), "--row")?];
     for asked in &config.also {
-        all.push(row(Some(asked))?);
+        all.push(row(Some(asked), "--also")?);
     }
     let mut more: Vec<String> = all.iter().flat_map(|own| recipe.made_of(&own.name)).collect();
     more.extend(recipe.id_rows().into_iter().filter(|name| name == "pop"));
     for name in more {
         // A part of a blend need not be a row of the report.
-        if let Ok(part) = row(Some(&name)) {
+        if let Ok(part) = row(Some(&name), "--row") {
             all.push(part);
         }
     }

@@ -107,6 +107,10 @@ impl Args {
         let mut request = Request::default();
         (request.top, request.row, request.seen) = (Some(self.top), self.row.clone(), *seen);
         (request.allow, request.deny) = (ids(allow)?, ids(deny)?.unwrap_or_default());
+        // Nothing could be recommended. A list of what to deny may well be empty.
+        if let (Some(file), Some([])) = (allow, request.allow.as_deref()) {
+            bail!("--allow {}: holds no id; write one id per line, or leave the option out", file.display());
+        }
         (request.per_group, request.explain) = (*per_group, *explain);
         Ok(request)
     }
@@ -193,13 +197,13 @@ fn from_bundle(args: &Args, folder: &Path) -> Result<()> {
     let answer = bundle.recommend(&request)?;
     match args.json {
         true => say!("{}", serde_json::to_string_pretty(&serde_json::to_value(&answer)?)?),
-        false => told(&answer).iter().for_each(|line| say!("{line}")),
+        false => told(&answer, &bundle).iter().for_each(|line| say!("{line}")),
     }
     Ok(())
 }
 
 /// Returns an answer in words.
-fn told(answer: &Answer) -> Vec<String> {
+fn told(answer: &Answer, bundle: &Bundle) -> Vec<String> {
     let mut lines = vec![format!("row {}, after {} items", printable(&answer.row), answer.history)];
     if let Some(why) = answer.fallback {
         let why = match why {
@@ -216,7 +220,7 @@ fn told(answer: &Answer) -> Vec<String> {
         lines.push(format!("           {}{}", parts.join(", "), because.collect::<String>()));
     }
     if !answer.unknown.is_empty() {
-        let unknown: Vec<String> = answer.unknown.iter().map(|name| format!("{name:?}")).collect();
+        let unknown: Vec<String> = answer.unknown.iter().map(|name| format!("{name:?}{}", bundle.hint(name))).collect();
         lines.push(format!("note: neither ids nor titles of the bundle: {}", unknown.join(", ")));
     }
     lines.extend(answer.notes.iter().map(|note| format!("note: {}", printable(note))));

@@ -120,7 +120,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     let recipe = manifest.recipe()?;
     let report = Report::read(run)?;
     let sources = sources(&report, &recipe);
-    let source = chosen(&sources, &report, row).with_context(|| run.display().to_string())?;
+    let source = chosen(&sources, &report, row, "--row").with_context(|| run.display().to_string())?;
     let made_of = recipe.made_of(source.row());
     let users_of = users_of(&recipe, &made_of);
     refuse_strangers(source, &users_of, who, &sources, &recipe)?;
@@ -162,7 +162,7 @@ fn recommended(run: &Path, who: &Who, row: Option<&str>, top: usize, root: &Path
     if found.is_empty() {
         notes.push("nothing is left to recommend: the history holds every item".into());
     } else if found.len() < top {
-        notes.push(format!("only {} items are left to recommend", found.len()));
+        notes.push(left(found.len()));
     }
     let recommended = |(item, score)| Recommended { item: Item::new(catalog, item), score };
     Ok(Recommendation {
@@ -205,9 +205,18 @@ fn sources(report: &Report, recipe: &Recipe) -> Vec<Source> {
     report.rows.iter().filter_map(source).collect()
 }
 
+/// Returns how many items are left to recommend, if these are fewer than were asked for.
+pub(crate) fn left(items: usize) -> String {
+    match items {
+        0 => "no item is left to recommend".into(),
+        1 => "only one item is left to recommend".into(),
+        _ => format!("only {items} items are left to recommend"),
+    }
+}
+
 /// Returns the row with the given kind or name; by default the row that the report recommends. If it names none, as older
 /// reports do, it is the first of the rows that validate best; without validation RA-Rec, or the row with the best metrics.
-fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Result<&'a Source> {
+fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>, option: &str) -> Result<&'a Source> {
     let names = |of: &[&Source]| of.iter().map(|source| source.name.as_str()).collect::<Vec<_>>().join("; ");
     let all: Vec<&Source> = sources.iter().collect();
     let Some(asked) = asked else {
@@ -227,18 +236,23 @@ fn chosen<'a>(sources: &'a [Source], report: &Report, asked: Option<&str>) -> Re
     match meant[..] {
         [source] => Ok(source),
         [] if report.rows.iter().any(|row| row.kind.as_str() == kind || row.name == kind) => {
-            bail!("--row {asked:?}: is in the report, but its model was not saved; there are {}", names(&all))
+            bail!("{option} {asked:?}: is in the report, but its model was not saved; there are {}", names(&all))
         }
-        [] => bail!("--row {asked:?}: no row of that kind or name recommends; there are {}", names(&all)),
-        _ => bail!("--row {asked:?}: this may be {}; give the name of one", names(&meant)),
+        [] => bail!("{option} {asked:?}: no row of that kind or name recommends; there are {}", names(&all)),
+        _ => bail!("{option} {asked:?}: this may be {}; give the name of one", names(&meant)),
     }
 }
 
 /// Returns the name that a recipe has for the row with the given kind or name, and its name in the report; by default the row
-/// that the report recommends.
-pub(crate) fn chosen_row(report: &Report, recipe: &Recipe, asked: Option<&str>) -> Result<(String, String)> {
+/// that the report recommends. An error names the `option` that asks.
+pub(crate) fn chosen_row(
+    report: &Report,
+    recipe: &Recipe,
+    asked: Option<&str>,
+    option: &str,
+) -> Result<(String, String)> {
     let sources = sources(report, recipe);
-    let source = chosen(&sources, report, asked)?;
+    let source = chosen(&sources, report, asked, option)?;
     Ok((source.row().to_owned(), source.name.clone()))
 }
 
