@@ -1,17 +1,21 @@
 //! The criterion that chooses models: a weighted sum of measures on the validation part.
 use crate::slices::{Groups, group_mean, users_with};
-use crate::{EvalConfig, Evaluation, HeldOut, Measure};
+use crate::{EvalConfig, Evaluation, HeldOut, ItemGroup, Measure};
 
-/// Returns the criterion [`EvalConfig::select`] for an evaluation of `held_out` under [`EvalConfig::choosing`]; NaN if
-/// a term cannot be measured, see [`unmeasured`].
+/// Returns the criterion [`EvalConfig::select`] for an evaluation of `held_out` under [`EvalConfig::choosing`]. A term of
+/// head or tail items that no user can measure, see [`unmeasured`], is 0 for every model and so decides nothing; for
+/// any other the criterion is NaN.
 pub fn criterion(config: &EvalConfig, held_out: &HeldOut<'_>, evaluation: &Evaluation) -> f64 {
     let terms = config.terms();
     let groups = terms.iter().any(|(_, measure)| measure.group.is_some()).then(|| Groups::new(held_out));
     let value = |measure: &Measure| match (measure.group, &groups) {
-        (Some(group), Some(groups)) => group_mean(groups, group, evaluation, measure.metric),
-        _ => evaluation.metrics.get(&measure.metric).copied(),
+        (Some(group), Some(groups)) => {
+            let needed = if group == ItemGroup::Cold { f64::NAN } else { 0.0 };
+            group_mean(groups, group, evaluation, measure.metric).unwrap_or(needed)
+        }
+        _ => evaluation.metrics.get(&measure.metric).copied().unwrap_or(f64::NAN),
     };
-    terms.iter().map(|(weight, measure)| weight * value(measure).unwrap_or(f64::NAN)).sum()
+    terms.iter().map(|(weight, measure)| weight * value(measure)).sum()
 }
 
 /// Returns the terms of [`EvalConfig::select`] that no user of `held_out` can measure: nobody has a target in their
@@ -25,7 +29,7 @@ pub fn unmeasured(config: &EvalConfig, held_out: &HeldOut<'_>) -> Vec<Measure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ItemGroup, Metric};
+    use crate::Metric;
     use ra_core::{ItemId, UserId};
     use std::collections::BTreeMap;
 
@@ -51,5 +55,10 @@ mod tests {
         assert_eq!(criterion(&known, &held_out, &evaluation), 0.5 + 0.5 * 0.5);
         assert!(unmeasured(&known, &held_out).is_empty());
         assert_eq!(users_with(ItemGroup::Head, &held_out, &known), 2);
+        // A term of tail items that nobody has as a target decides nothing.
+        let few = HeldOut::from_lists(5, &histories, &targets).unwrap().of_users(&[UserId(1)]);
+        let hit = Evaluation { users: vec![UserId(1)], ranks: vec![vec![(ItemId(1), 1.0)]], ..evaluation };
+        assert_eq!(criterion(&known, &few, &hit), 0.5);
+        assert_eq!(unmeasured(&known, &few), ["tail:hr@1".parse().unwrap()]);
     }
 }

@@ -11,7 +11,7 @@ use ra_core::{
     Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, host_numbers, open_devices, read_json,
     splitmix64, write_json,
 };
-use ra_eval::{EvalConfig, HeldOut, Measure, Part, ScoreJudge, StageCost, criterion, unmeasured};
+use ra_eval::{EvalConfig, HeldOut, ItemGroup, Measure, Part, ScoreJudge, StageCost, criterion, unmeasured};
 use ra_eval::{evaluate, evaluate_items, item_vectors};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::{Debug, Display};
@@ -250,7 +250,8 @@ impl Validator {
                 "a blend of this size is chosen on fewer validation users"
             );
         }
-        if let Some(measure) = unmeasured(&self.eval, &held_out).first() {
+        let cold = |measure: &Measure| measure.group == Some(ItemGroup::Cold);
+        if let Some(measure) = unmeasured(&self.eval, &held_out).into_iter().find(cold) {
             let (few, all) = (some.len(), users.len());
             bail!(
                 "{measure}: none of {few} validation users has such a target; a blend of {parts} rows over {} items is \

@@ -161,19 +161,21 @@ fn warn_of_full_users(dataset: &Dataset) {
     }
 }
 
-/// Refuses a criterion that asks for targets that no validation user has.
+/// Refuses a criterion that asks for cold targets if no validation user has one, and warns of other groups without targets,
+/// which decide nothing.
 fn check_criterion(data: &Data, cx: &Context) -> Result<()> {
-    let missing = cx.validator.unmeasured(&data.dataset, &data.validation);
-    let (Some(measure), users) = (missing.first(), data.validation.len()) else { return Ok(()) };
-    let group = measure.group.map_or("", |group| group.name());
-    let remedy = match measure.group {
-        Some(ItemGroup::Cold) => "set data.cold_items above 0 to hold items out of training, take another split",
-        _ => "hold more out for validation (data.split)",
-    };
-    bail!(
-        "eval.select asks for {measure}, but none of the {users} validation users has a {group} target; {remedy}, set \
-         eval.select_users to 0 for all users, or leave {measure} out of eval.select"
-    )
+    let users = data.validation.len();
+    for measure in cx.validator.unmeasured(&data.dataset, &data.validation) {
+        if measure.group == Some(ItemGroup::Cold) {
+            bail!(
+                "eval.select asks for {measure}, but none of the {users} validation users has a cold target; set \
+                 data.cold_items above 0 to hold items out of training, take another split, set eval.select_users to 0 \
+                 for all users, or leave {measure} out of eval.select"
+            );
+        }
+        tracing::warn!(term = %measure, users, "no validation user has a target in this group: the term decides nothing");
+    }
+    Ok(())
 }
 
 /// Refuses rows that need validation if nothing is held out for it, and the lift of cold items if no item is cold.
