@@ -1,21 +1,28 @@
 //! The criterion that chooses models: a weighted sum of measures on the validation part.
 use crate::slices::{Groups, group_mean, users_with};
-use crate::{EvalConfig, Evaluation, HeldOut, ItemGroup, Measure};
+use crate::{EvalConfig, Evaluation, HeldOut, Measure};
 
 /// Returns the criterion [`EvalConfig::select`] for an evaluation of `held_out` under [`EvalConfig::choosing`]. A term of
 /// head or tail items that no user can measure, see [`unmeasured`], is 0 for every model and so decides nothing; for
 /// any other the criterion is NaN.
 pub fn criterion(config: &EvalConfig, held_out: &HeldOut<'_>, evaluation: &Evaluation) -> f64 {
-    let terms = config.terms();
-    let groups = terms.iter().any(|(_, measure)| measure.group.is_some()).then(|| Groups::new(held_out));
-    let value = |measure: &Measure| match (measure.group, &groups) {
-        (Some(group), Some(groups)) => {
-            let needed = if group == ItemGroup::Cold { f64::NAN } else { 0.0 };
-            group_mean(groups, group, evaluation, measure.metric).unwrap_or(needed)
-        }
-        _ => evaluation.metrics.get(&measure.metric).copied().unwrap_or(f64::NAN),
+    weighted(config, groups(config, held_out).as_ref(), evaluation)
+}
+
+/// Returns the groups of items, if the criterion has a term of one.
+pub(crate) fn groups(config: &EvalConfig, held_out: &HeldOut<'_>) -> Option<Groups> {
+    config.terms().iter().any(|(_, measure)| measure.group.is_some()).then(|| Groups::new(held_out))
+}
+
+/// Returns the [`criterion`] of an evaluation of the held-out part that has these [`groups`].
+pub(crate) fn weighted(config: &EvalConfig, groups: Option<&Groups>, evaluation: &Evaluation) -> f64 {
+    let value = |measure: &Measure| match (measure.group, groups) {
+        (Some(group), Some(groups)) => group_mean(groups, group, evaluation, measure.metric),
+        _ => evaluation.metrics.get(&measure.metric).copied(),
     };
-    terms.iter().map(|(weight, measure)| weight * value(measure)).sum()
+    let absent = |measure: &Measure| if measure.is_required() { f64::NAN } else { 0.0 };
+    let terms = config.terms().into_iter();
+    terms.map(|(weight, measure)| weight * value(&measure).unwrap_or_else(|| absent(&measure))).sum()
 }
 
 /// Returns the terms of [`EvalConfig::select`] that no user of `held_out` can measure: nobody has a target in their
@@ -29,7 +36,7 @@ pub fn unmeasured(config: &EvalConfig, held_out: &HeldOut<'_>) -> Vec<Measure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Metric;
+    use crate::{ItemGroup, Metric};
     use ra_core::{ItemId, UserId};
     use std::collections::BTreeMap;
 

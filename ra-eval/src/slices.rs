@@ -46,6 +46,7 @@ fn name_of(group: ItemGroup) -> &'static str {
 }
 
 /// The group of every item of the catalogue.
+#[derive(Debug)]
 pub(crate) struct Groups(Vec<ItemGroup>);
 
 impl Groups {

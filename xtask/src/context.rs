@@ -11,7 +11,7 @@ use ra_core::{
     Dataset, Device, History, ItemId, NoProgress, Progress, Recommender, UserId, host_numbers, open_devices, read_json,
     splitmix64, write_json,
 };
-use ra_eval::{EvalConfig, HeldOut, ItemGroup, Measure, Part, ScoreJudge, StageCost, criterion, unmeasured};
+use ra_eval::{EvalConfig, HeldOut, Measure, Part, ScoreJudge, StageCost, criterion, unmeasured};
 use ra_eval::{evaluate, evaluate_items, item_vectors};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::{Debug, Display};
@@ -250,8 +250,7 @@ impl Validator {
                 "a blend of this size is chosen on fewer validation users"
             );
         }
-        let cold = |measure: &Measure| measure.group == Some(ItemGroup::Cold);
-        if let Some(measure) = unmeasured(&self.eval, &held_out).into_iter().find(cold) {
+        if let Some(measure) = self.lacking(&held_out) {
             let (few, all) = (some.len(), users.len());
             bail!(
                 "{measure}: none of {few} validation users has such a target; a blend of {parts} rows over {} items is \
@@ -262,9 +261,16 @@ impl Validator {
         Ok(Some(Judge(ScoreJudge::new(held_out, self.choosing())?)))
     }
 
-    /// Returns the terms of the criterion that these users cannot measure.
-    pub(crate) fn unmeasured(&self, dataset: &Dataset, users: &[UserId]) -> Vec<Measure> {
-        unmeasured(&self.eval, &HeldOut::new(dataset, Part::Valid).of_users(users))
+    /// Returns a required term of the criterion that the users of `held_out` cannot measure, and warns of other such terms,
+    /// which decide nothing.
+    pub(crate) fn lacking(&self, held_out: &HeldOut<'_>) -> Option<Measure> {
+        let (required, idle): (Vec<_>, Vec<_>) =
+            unmeasured(&self.eval, held_out).into_iter().partition(Measure::is_required);
+        for term in idle {
+            let users = held_out.users().len();
+            tracing::warn!(%term, users, "no validation user has a target in this group: the term decides nothing");
+        }
+        required.into_iter().next()
     }
 
     /// Returns how models are chosen.

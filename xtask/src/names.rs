@@ -32,12 +32,12 @@ impl Names {
         self.ids.get(name).or_else(|| self.ids.get(name.trim())).copied()
     }
 
-    /// Returns the only item whose id would be `name` but for case, leading zeros or a decimal point that a table program
-    /// added: for a hint, since ids are exact.
-    pub(crate) fn alike(&self, name: &str) -> Option<ItemId> {
+    /// Returns the end of an error about an unknown name, if a single id is `name` but for case, leading zeros or a decimal
+    /// point that a table program added. Ids are exact, so it is only a hint.
+    pub(crate) fn hint(&self, name: &str) -> Option<String> {
         let wanted = loose(name);
-        let mut found = self.ids.iter().filter(|(id, _)| !wanted.is_empty() && loose(id) == wanted);
-        found.next().map(|(_, item)| *item).filter(|_| found.next().is_none())
+        let mut found = self.ids.keys().filter(|id| !wanted.is_empty() && loose(id) == wanted);
+        found.next().filter(|_| found.next().is_none()).map(|id| format!("; did you mean the id {id:?}?"))
     }
 
     /// Returns the items with a title, in the order of the catalogue.
@@ -117,9 +117,9 @@ mod tests {
         }
         assert_eq!((names.titled(" TWIN"), names.titled(" ")), (&[ItemId(2), ItemId(3)][..], &[][..]));
         let ids = Names::new(&Catalog::new(text(&["007", "7b", "B1", "b1"]), vec![String::new(); 4]));
-        let alike = |name| ids.alike(name).map(|item| item.0);
-        assert_eq!([alike("7"), alike("7.0"), alike("7B"), alike("7.5")], [Some(1), Some(1), Some(2), None]);
-        assert_eq!([alike("01B"), alike("0b1"), alike("")], [None; 3], "two ids are like 0b1");
+        let [seven, b] = ["007", "7b"].map(|id| Some(format!("; did you mean the id {id:?}?")));
+        assert_eq!(["7", "7.0", "7B", "7.5"].map(|name| ids.hint(name)), [seven.clone(), seven, b, None]);
+        assert_eq!(["01B", "0b1", ""].map(|name| ids.hint(name)), [None, None, None], "two ids are like 0b1");
         assert_eq!((names.id(" b;c"), names.plain(ItemId(3))), (Some(ItemId(2)), "twin"));
     }
 }

@@ -48,6 +48,14 @@ pub struct Measure {
     pub metric: Metric,
 }
 
+impl Measure {
+    /// Returns whether a criterion cannot do without this term. One of head or tail items that nobody has as a target is
+    /// the same for every model, so nothing is lost; cold targets are asked for by those who need them.
+    pub fn is_required(&self) -> bool {
+        !matches!(self.group, Some(ItemGroup::Head | ItemGroup::Tail))
+    }
+}
+
 impl From<Metric> for Measure {
     fn from(metric: Metric) -> Self {
         Self { group: None, metric }

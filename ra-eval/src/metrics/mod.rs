@@ -91,7 +91,7 @@ pub(crate) struct ListMetrics {
 }
 
 /// Sums over users at one K. They take space linear in the items and in the users, without the lists themselves.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct AtK {
     k: usize,
     accuracy: Vec<Accuracy>,
@@ -102,7 +102,7 @@ struct AtK {
 }
 
 /// Collects ranked users, in order, into metrics.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tally {
     at: Vec<AtK>,
     counts: Vec<f64>,

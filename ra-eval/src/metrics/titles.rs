@@ -2,7 +2,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 /// The words of every title, as vectors of length 1.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Titles {
     /// Distinct words of each title: runs of letters and digits, in lower case.
     words: Vec<Vec<u32>>,

@@ -76,6 +76,7 @@ pub(super) fn longest(config: &EvalConfig) -> usize {
 }
 
 /// What is known of the users ranked so far.
+#[derive(Debug, Clone)]
 pub(super) struct Measured {
     tally: Tally,
     keep_top: usize,

@@ -4,8 +4,10 @@ use super::candidates::CandidateSampler;
 use super::evaluation::{Evaluation, Measured, longest, measure, queries};
 use super::query::{Query, UserRanking};
 use super::ranking::{Ranked, Ranking};
+use crate::EvalError;
+use crate::criterion::{groups, weighted};
 use crate::protocol::EvalConfig;
-use crate::{EvalError, criterion};
+use crate::slices::Groups;
 use ra_core::{Check, NoProgress, UserId};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -99,7 +101,7 @@ pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConf
     Ok(measure(held_out, config, &NoProgress, |queries, k| queries.par_iter().map(|query| rank(query, k)).collect()))
 }
 
-/// The [`criterion`] as a judge of score matrices, for searches that ask for it many times: what does not depend on the
+/// The [`criterion`](crate::criterion()) as a judge of score matrices, for searches that ask for it many times: what does not depend on the
 /// scores is prepared once.
 ///
 /// ```
@@ -128,6 +130,9 @@ pub struct ScoreJudge<'a> {
     queries: Vec<Query>,
     /// The length of the lists that are made.
     listed: usize,
+    /// What measures a model, before the first user.
+    measured: Measured,
+    groups: Option<Groups>,
 }
 
 impl<'a> ScoreJudge<'a> {
@@ -143,7 +148,8 @@ impl<'a> ScoreJudge<'a> {
         let queries = queries(&held_out.evaluated(&config), &held_out, &sampler, &config);
         let reads_lists = config.terms().iter().any(|(_, measure)| measure.metric.reads_lists());
         let listed = if reads_lists { longest(&config) } else { 0 };
-        Ok(Self { held_out, config, queries, listed })
+        let (measured, groups) = (Measured::new(&held_out, &config), groups(&config, &held_out));
+        Ok(Self { held_out, config, queries, listed, measured, groups })
     }
 
     /// The users, in the order of the rows of scores, and what is held out of them.
@@ -159,9 +165,9 @@ impl<'a> ScoreJudge<'a> {
         let ranked: Vec<Vec<Ranked>> = self.queries.par_iter().map_init(Vec::new, rank).collect();
         let evaluated: Vec<UserId> = self.queries.iter().map(|query| query.user).collect();
         let measure = |model: usize| {
-            let mut measured = Measured::new(&self.held_out, &self.config);
+            let mut measured = self.measured.clone();
             self.queries.iter().zip(&ranked).for_each(|(query, ranked)| measured.add(query, &ranked[model]));
-            criterion(&self.config, &self.held_out, &measured.finish(evaluated.clone()))
+            weighted(&self.config, self.groups.as_ref(), &measured.finish(evaluated.clone()))
         };
         (0..models).into_par_iter().map(measure).collect()
     }
@@ -178,12 +184,11 @@ impl<'a> ScoreJudge<'a> {
         let user = self.held_out.users().partition_point(|other| *other < query.user);
         room.resize(models * ASKED.min(items).max(query.relevant.len()), 0.0);
         // `[targets, models]`
-        for (&column, to) in query.relevant.iter().zip(room.chunks_exact_mut(models)) {
-            scores(user, column as usize..column as usize + 1, to);
+        for (place, &column) in query.relevant.iter().enumerate() {
+            scores(user, column as usize..column as usize + 1, &mut room[place * models..][..models]);
         }
         let ranking = |model: usize| {
-            let targets =
-                query.relevant.iter().zip(room.chunks_exact(models)).map(|(&column, own)| (column, own[model]));
+            let targets = (0..).zip(&query.relevant).map(|(place, &column)| (column, room[place * models + model]));
             Ranking::new(targets.collect(), query.candidates.clone(), self.listed)
         };
         let mut rankings: Vec<Ranking> = (0..models).map(ranking).collect();

@@ -270,13 +270,8 @@ impl Target {
         self.earlier += match self.item.saturating_sub(first) as usize {
             0 => 0,
             // Often the target ties with nothing but itself.
-            before if before < scores.len() => {
-                if ties == 1 {
-                    0
-                } else {
-                    equal(&scores[..before], score)
-                }
-            }
+            before if before < scores.len() && ties == 1 => 0,
+            before if before < scores.len() => equal(&scores[..before], score),
             _ => ties,
         };
         not_finite

@@ -72,6 +72,7 @@ fn a_judge_of_scores_stops_early_and_says_what_a_whole_evaluation_says() {
                 }
             });
             assert_eq!(got, want, "{ties:?} {:?}", config.select);
+            assert!(judge.rate(0, |_, _, _| ()).is_empty());
             assert!(want.iter().all(|&value| value > 0.0), "{want:?}");
         }
     }

@@ -619,8 +619,7 @@ impl Bundle {
 
     /// Returns what to say of an unknown name beside that it is unknown, or nothing.
     pub(crate) fn hint(&self, name: &str) -> String {
-        let meant = self.names.alike(name).map(|item| self.dataset.catalog.id(item));
-        meant.map_or_else(String::new, |id| format!("; did you mean the id {id:?}?"))
+        self.names.hint(name).unwrap_or_default()
     }
 
     /// Returns items whose title holds every word of a query or whose id is the query, the most popular first.

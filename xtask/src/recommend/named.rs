@@ -137,10 +137,7 @@ impl Namer<'_> {
     }
 
     fn unknown(&self, name: &str) -> String {
-        let near = match self.names.alike(name) {
-            Some(item) => format!("; did you mean the id {:?}?", self.dataset.catalog.id(item)),
-            None => near(self.dataset, &plain(name)),
-        };
+        let near = self.names.hint(name).unwrap_or_else(|| near(self.dataset, &plain(name)));
         format!("{:?} is neither a title nor an item id of {}{near}", name.trim(), self.dataset.name)
     }
 }

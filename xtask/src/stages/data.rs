@@ -5,7 +5,7 @@ use crate::recipe::{Recipe, rows};
 use anyhow::{Context as _, Result, bail};
 use ra_core::{Dataset, ItemId, UserId};
 use ra_data::{DataConfig, Prepared, Severity};
-use ra_eval::{AuditFinding, AuditLevel, EvalConfig, HeldOut, ItemGroup, Part, Repeats};
+use ra_eval::{AuditFinding, AuditLevel, EvalConfig, HeldOut, Part, Repeats};
 use ra_idmodels::IdMethod;
 use std::collections::HashSet;
 use std::path::Path;
@@ -161,21 +161,17 @@ fn warn_of_full_users(dataset: &Dataset) {
     }
 }
 
-/// Refuses a criterion that asks for cold targets if no validation user has one, and warns of other groups without targets,
-/// which decide nothing.
+/// Refuses a criterion with a required term that no validation user can measure.
 fn check_criterion(data: &Data, cx: &Context) -> Result<()> {
     let users = data.validation.len();
-    for measure in cx.validator.unmeasured(&data.dataset, &data.validation) {
-        if measure.group == Some(ItemGroup::Cold) {
-            bail!(
-                "eval.select asks for {measure}, but none of the {users} validation users has a cold target; set \
-                 data.cold_items above 0 to hold items out of training, take another split, set eval.select_users to 0 \
-                 for all users, or leave {measure} out of eval.select"
-            );
-        }
-        tracing::warn!(term = %measure, users, "no validation user has a target in this group: the term decides nothing");
-    }
-    Ok(())
+    let held_out = HeldOut::new(&data.dataset, Part::Valid).of_users(&data.validation);
+    let Some(measure) = cx.validator.lacking(&held_out) else { return Ok(()) };
+    let group = measure.group.map_or("", |group| group.name());
+    bail!(
+        "eval.select asks for {measure}, but none of the {users} validation users has a {group} target; set \
+         data.cold_items above 0 to hold items out of training, take another split, set eval.select_users to 0 for all \
+         users, or leave {measure} out of eval.select"
+    )
 }
 
 /// Refuses rows that need validation if nothing is held out for it, and the lift of cold items if no item is cold.
