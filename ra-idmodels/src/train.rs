@@ -61,7 +61,7 @@ impl Default for TrainConfig {
 impl TrainConfig {
     /// Returns the number of steps of a training whose epochs have so many.
     pub fn steps(&self, per_epoch: usize) -> usize {
-        let all = per_epoch * self.epochs;
+        let all = per_epoch.saturating_mul(self.epochs);
         if self.max_steps == 0 { all } else { all.min(self.max_steps) }
     }
 }
@@ -218,11 +218,12 @@ pub fn train<M: IdModel>(
     }
     let steps = config.steps(batches.steps());
     // With few and long epochs there is still a choice of models.
-    let longest = if steps < batches.steps() * config.epochs { steps.div_ceil(FEWEST) } else { usize::MAX };
+    let longest =
+        if steps < batches.steps().saturating_mul(config.epochs) { steps.div_ceil(FEWEST) } else { usize::MAX };
     let fit_config = FitConfig {
         steps,
         optim: config.optim,
-        validate_every: (batches.steps() * config.validate_every).min(longest),
+        validate_every: batches.steps().saturating_mul(config.validate_every).min(longest),
         patience: config.patience,
         ..FitConfig::default()
     };

@@ -249,6 +249,7 @@ impl Validator {
                 of = users.len(),
                 "a blend of this size is chosen on fewer validation users"
             );
+            self.warn_of_idle(&held_out);
         }
         if let Some(measure) = self.lacking(&held_out) {
             let (few, all) = (some.len(), users.len());
@@ -261,16 +262,17 @@ impl Validator {
         Ok(Some(Judge(ScoreJudge::new(held_out, self.choosing())?)))
     }
 
-    /// Returns a required term of the criterion that the users of `held_out` cannot measure, and warns of other such terms,
-    /// which decide nothing.
+    /// Returns a required term of the criterion that the users of `held_out` cannot measure.
     pub(crate) fn lacking(&self, held_out: &HeldOut<'_>) -> Option<Measure> {
-        let (required, idle): (Vec<_>, Vec<_>) =
-            unmeasured(&self.eval, held_out).into_iter().partition(Measure::is_required);
-        for term in idle {
+        unmeasured(&self.eval, held_out).into_iter().find(Measure::is_required)
+    }
+
+    /// Warns of terms of the criterion that the users of `held_out` cannot measure and that decide nothing then.
+    pub(crate) fn warn_of_idle(&self, held_out: &HeldOut<'_>) {
+        for term in unmeasured(&self.eval, held_out).iter().filter(|term| !term.is_required()) {
             let users = held_out.users().len();
             tracing::warn!(%term, users, "no validation user has a target in this group: the term decides nothing");
         }
-        required.into_iter().next()
     }
 
     /// Returns how models are chosen.

@@ -69,6 +69,12 @@ pub trait ScoreMetric: Sync {
     fn rate(&self, n: usize, scores: &Scores<'_>) -> Vec<f64>;
 }
 
+impl<F: Fn(usize, &Scores<'_>) -> Vec<f64> + Sync> ScoreMetric for F {
+    fn rate(&self, n: usize, scores: &Scores<'_>) -> Vec<f64> {
+        self(n, scores)
+    }
+}
+
 /// The search for the weights of a blend, by coordinate search on a validation metric.
 ///
 /// It starts from the best part alone, adds the part that helps most as long as one does, and then changes one weight at a

@@ -93,7 +93,8 @@ pub fn load_module<M: Module>(module: M, path: &Path) -> Result<M> {
 }
 
 /// Reads a file written by [`save_module`] for a catalogue of `known` items into a module for `items`: axes with one place
-/// for each item, with or without padding, get zeros for the items that were added.
+/// for each item, with or without padding before them and one place more behind them, get zeros for the items that were
+/// added.
 ///
 /// # Errors
 /// As [`load_module`], if a tensor differs in another way.
@@ -104,10 +105,10 @@ pub fn load_grown_module<M: Module>(module: M, path: &Path, known: usize, items:
         let (from, size) = (view.shape(), view.dtype().bitsize() / 8);
         let added = items.saturating_sub(known);
         let fits =
-            |(to, from): (&usize, &usize)| to == from || (*from == known || *from == known + 1) && *to == *from + added;
+            |(to, from): (&usize, &usize)| to == from || (known..=known + 2).contains(from) && *to == *from + added;
         let wanted = shapes.get(name).filter(|to| to.len() == from.len() && to.iter().zip(from).all(fits));
         let to = wanted.map_or(from, Vec::as_slice);
-        Ok((padded(view.data(), from, to, size), to.to_vec()))
+        Ok((padded(view.data(), from, to, known, size), to.to_vec()))
     })
 }
 
@@ -175,17 +176,25 @@ fn rows_by_item(old: &[u8], fresh: &[u8], rows: usize, known: usize, items: &[Op
     (0..rows).flat_map(row).copied().collect()
 }
 
-/// Copies a tensor with elements of `size` bytes into the corner of a larger one of zeros.
-fn padded(data: &[u8], from: &[usize], to: &[usize], size: usize) -> Vec<u8> {
-    let [row, wide] = [from, to].map(|shape| shape.last().copied().unwrap_or(1) * size);
+/// Copies a tensor with elements of `size` bytes into the corner of a larger one of zeros. What follows `known` items and
+/// padding on an axis that grows stays at its end.
+fn padded(data: &[u8], from: &[usize], to: &[usize], known: usize, size: usize) -> Vec<u8> {
+    let follows = |own: usize, other: usize| other > own && own == known + 2;
+    let [own, other] = [from, to].map(|shape| shape.last().copied().unwrap_or(1));
+    let (row, wide) = (own * size, other * size);
+    let last = if follows(own, other) { size } else { 0 };
     let mut all = vec![0; to.iter().product::<usize>() * size];
     for (index, values) in data.chunks_exact(row.max(1)).enumerate() {
         // The place of a row of `from` among the rows of `to`.
         let (mut rest, mut place, mut step) = (index, 0, 1);
-        for (own, other) in from.iter().zip(to).rev().skip(1) {
-            (place, step, rest) = (place + rest % own * step, step * other, rest / own);
+        for (&own, &other) in from.iter().zip(to).rev().skip(1) {
+            let at = rest % own;
+            let moved = if follows(own, other) && at == own - 1 { other - 1 } else { at };
+            (place, step, rest) = (place + moved * step, step * other, rest / own);
         }
-        all[place * wide..][..row].copy_from_slice(values);
+        let to = &mut all[place * wide..][..wide];
+        to[..row - last].copy_from_slice(&values[..row - last]);
+        to[wide - last..].copy_from_slice(&values[row - last..]);
     }
     all
 }
@@ -221,6 +230,17 @@ mod tests {
         let (all, own): (f32, f32) =
             (grown.weight.val().abs().sum().into_scalar(), saved.weight.val().abs().sum().into_scalar());
         assert!((all - own).abs() < 1e-6, "the rest is zeros");
+        // With one item, the last row and the last column follow the items.
+        let grown = load_grown_module(linear(5, 2), &path, 1, 3).unwrap();
+        let [own, grown] =
+            [&saved, &grown].map(|layer| layer.weight.val().into_data().iter::<f32>().collect::<Vec<_>>());
+        assert_eq!(grown, [&own[..4], &[0.0; 4], &own[4..]].concat());
+        let bias = linear(1, 3);
+        save_module(&bias, &dir.path().join("b")).unwrap();
+        let grown = load_grown_module(linear(1, 5), &dir.path().join("b"), 1, 3).unwrap();
+        let [own, grown] =
+            [&bias, &grown].map(|layer| layer.weight.val().into_data().iter::<f32>().collect::<Vec<_>>());
+        assert_eq!(grown, [own[0], own[1], 0.0, 0.0, own[2]]);
         assert!(load_grown_module(linear(9, 2), &path, 2, 4).unwrap_err().to_string().contains("expected [9, 2]"));
         // Two items become three: the first is new, the second the old first, the third the old second.
         let (from, fresh) = ([None, Some(ItemId(1)), Some(ItemId(2))], linear(4, 2));

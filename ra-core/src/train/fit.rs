@@ -268,7 +268,7 @@ impl<'a, M: Module> Fit<'a, M> {
             (at, model, best, rows) = (found, old, top, last);
         }
         if let (true, 0, Some(metric)) = (rates_start && config.validate_every > 0, at.step, &mut validate) {
-            best = Some(Best { metric: metric(&model), model: model.clone() });
+            best = Some(Best { metric: rated(stage, 0, metric(&model))?, model: model.clone() });
         }
         let mut steps = steps(&mut model, &optimizer, rows)
             .map_err(|e| Error::corrupt(state.unwrap_or(Path::new("")), format!("damaged training state: {e}")))?;
@@ -288,10 +288,12 @@ impl<'a, M: Module> Fit<'a, M> {
             (at.loss, at.count) = (at.loss + f64::from(number), at.count + 1);
             let last = at.step == config.steps;
             if at.step % every == 0 || last {
-                let validated = validate.as_mut().filter(|_| config.validate_every > 0).map(|metric| {
+                let metric = validate.as_mut().filter(|_| config.validate_every > 0);
+                let validated = metric.map(|metric| -> Result<_> {
                     let current = steps.current(&model, &optimizer);
-                    (metric(&current), current)
+                    Ok((rated(stage, at.step, metric(&current))?, current))
                 });
+                let validated = validated.transpose()?;
                 let metric = validated.as_ref().map(|(metric, _)| *metric);
                 let loss = at.loss / at.count as f64;
                 at.curve.points.push(CurvePoint { step: at.step, loss, validation: metric });
@@ -345,6 +347,12 @@ impl<'a, M: Module> Fit<'a, M> {
     }
 }
 
+/// Returns a validation metric, which must be a number: nothing is better than one that is none.
+fn rated(stage: &str, step: usize, metric: f64) -> Result<f64> {
+    let wrong = || Error::NotFinite { stage: stage.into(), step, what: format!("the validation metric is {metric}") };
+    metric.is_finite().then_some(metric).ok_or_else(wrong)
+}
+
 /// The progress of a training.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FitCursor {
@@ -377,6 +385,17 @@ mod tests {
 
     fn point() -> Point {
         Point { at: Param::from_tensor(Tensor::from_floats([4.0, -3.0], &Device::flex().autodiff())) }
+    }
+
+    #[test]
+    fn a_validation_that_is_no_number_stops_the_training() {
+        let config = FitConfig { steps: 9, optim: at(0.5), validate_every: 3, ..FitConfig::default() };
+        let loss = |model: &Point, _: usize| model.at.val().powi_scalar(2).sum();
+        for rates_start in [false, true] {
+            let fit = Fit::new("point", &config).validate(|_: &Point| f64::NAN).rates_start(rates_start);
+            let told = fit.run(point(), loss).unwrap_err().to_string();
+            assert!(told.contains("the validation metric is NaN"), "{told}");
+        }
     }
 
     #[test]

@@ -147,6 +147,9 @@ fn scalars(column: &ArrayRef, name: &str, role: Role) -> Result<LargeStringArray
         Is::Float16 | Is::Float32 | Is::Float64 if is_id && has_inexact(column).map_err(failed)? => {
             refused("floats that may have lost digits", "write the ids as integers or text")
         }
+        Is::Float16 | Is::Float32 if is_time && has_inexact(column).map_err(failed)? => {
+            refused("times that have lost seconds in so short a float", "write them as integers or 64-bit floats")
+        }
         _ => plain(column),
     }
 }

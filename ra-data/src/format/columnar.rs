@@ -135,7 +135,7 @@ fn show(
     let of_log = wanted.iter().any(|column| column.role() == Role::User);
     let item = wanted.iter().position(|column| column.role() == Role::Item);
     let mut row = 0;
-    header::tell_twice(source, columns, header)?;
+    header::tell_twice(source, wanted, columns, header)?;
     for batch in batches {
         let batch = batch.map_err(|e| unreadable(path, format, &e.to_string()))?;
         let texts = wanted.iter().zip(&columns.positions).map(|(wanted, place)| {

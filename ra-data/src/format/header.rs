@@ -222,19 +222,32 @@ fn checked(source: &Source, wanted: &[ColumnSpec], header: &[Cow<'_, str>]) -> R
             return Err(source.wrong(problem));
         }
     }
-    tell_twice(source, &columns, header)?;
+    tell_twice(source, wanted, &columns, header)?;
     if wanted.iter().any(|wanted| wanted.role() == Role::User) {
         tell_ignored(source, &found, header)?;
     }
     Ok(columns)
 }
 
-/// Reports a wanted column whose name occurs more than once in `header`.
-pub(crate) fn tell_twice<S: AsRef<str>>(source: &Source, columns: &FoundColumns, header: &[S]) -> Result<()> {
-    for name in columns.names.iter().filter(|name| !name.is_empty()) {
-        let times = header.iter().filter(|other| plain(other.as_ref()) == name).count();
-        if times > 1 {
-            source.doubt(format!("the header has `{name}` {times} times; the first is read"))?;
+/// Reports a wanted column whose name occurs more than once in `header`, or with and without `_id`: one of these two may
+/// hold names for people.
+pub(crate) fn tell_twice<S: AsRef<str>>(
+    source: &Source,
+    wanted: &[ColumnSpec],
+    columns: &FoundColumns,
+    header: &[S],
+) -> Result<()> {
+    for (wanted, name) in wanted.iter().zip(&columns.names).filter(|(_, name)| !name.is_empty()) {
+        let times = |name: &str| header.iter().filter(|other| plain(other.as_ref()) == name).count();
+        if times(name) > 1 {
+            source.doubt(format!("the header has `{name}` {} times; the first is read", times(name)))?;
+        }
+        let other = name.strip_suffix("_id").map_or_else(|| format!("{name}_id"), str::to_owned);
+        if wanted.is_id() && wanted.names.len() > 1 && times(&other) > 0 {
+            let role = wanted.role();
+            source.doubt(format!(
+                "the header has `{name}` and `{other}`; `{name}` is read: name the column of ids with `columns.{role}`"
+            ))?;
         }
     }
     Ok(())

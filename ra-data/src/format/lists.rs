@@ -9,7 +9,8 @@ use std::collections::HashMap;
 /// Reads lists. The order in the file is the order of the interactions, reported as a column `place in the file`.
 ///
 /// # Errors
-/// If the text looks like a table: a user has several lines with more than one item, or an item is a date or a decimal.
+/// If the text looks like a table: a user has several lines with more than one item, or an item is a date, a decimal, in
+/// brackets or with a weight.
 pub(crate) fn read_lists(
     source: &Source,
     text: Text,
@@ -31,6 +32,12 @@ pub(crate) fn read_lists(
         if let Some(word) = words.clone().find(|word| is_measure(word)) {
             return Err(table(source, format!("row {row} holds `{word}`, a date or decimal, not an item")));
         }
+        if let Some(word) = words.clone().find(|word| word.starts_with(['[', '(', '{']) || is_weighed(word)) {
+            return Err(source.wrong(format!(
+                "row {row} holds `{word}`, part of a list in brackets or an item with a weight; write `user item item ..` \
+                 with blanks between the items alone"
+            )));
+        }
         if words.clone().nth(1).is_some()
             && let Some(before) = listed.insert(user.to_owned(), row)
         {
@@ -50,6 +57,11 @@ pub(crate) fn read_lists(
 /// Returns whether a word is a rating, a coordinate or a date rather than an item.
 fn is_measure(word: &str) -> bool {
     is_date(word) || (word.contains('.') && word.parse::<f64>().is_ok())
+}
+
+/// Returns whether a word is an item with a number, as in `3:1` of libsvm.
+fn is_weighed(word: &str) -> bool {
+    word.split_once(':').is_some_and(|(item, weight)| item.parse::<u64>().is_ok() && weight.parse::<f64>().is_ok())
 }
 
 fn table(source: &Source, sign: String) -> crate::DataError {

@@ -35,6 +35,9 @@ pub(crate) const KNOWN: &str = "tsv, csv, jsonl, json, inter, item, txt, dat, da
 /// Bytes of text examined to determine its layout.
 const HEAD: usize = 1 << 16;
 
+/// The longest header.
+const LONGEST: usize = 1 << 22;
+
 /// The deepest supported nesting of compression.
 const DEEPEST: usize = 4;
 
@@ -152,7 +155,15 @@ impl Source {
             (_, Some(Format::Parquet)) => whole(Opened::Parquet),
             (_, Some(Format::Arrow)) => whole(Opened::Arrow),
             _ => {
-                let more = start(&mut rest, HEAD).map_err(|e| self.failed(e))?;
+                let mut more = start(&mut rest, HEAD).map_err(|e| self.failed(e))?;
+                // A header may be longer.
+                while more.len() < LONGEST && more.len().is_multiple_of(HEAD) && !more.contains(&b'\n') {
+                    let next = start(&mut rest, HEAD).map_err(|e| self.failed(e))?;
+                    if next.is_empty() {
+                        break;
+                    }
+                    more.extend(next);
+                }
                 let mark = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
                 head.drain(..mark);
                 head.extend(more);

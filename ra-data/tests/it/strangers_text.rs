@@ -332,6 +332,19 @@ fn a_header_is_told_what_it_has_twice_and_lists() {
     );
     refused(&strict(put(dir, "twice.csv", &twice)), &["`item` 2 times"]);
     is_plain(&config(put(dir, "twice.csv", &twice), None));
+    // One of two such columns may hold names for people.
+    for (header, told) in [("user,item,ts,item_id", "`columns.item`"), ("user_id,item,ts,user", "`columns.user`")] {
+        let both = twice.replacen("user,item,ts,item", header, 1);
+        refused(&strict(put(dir, "both.csv", &both)), &["both.csv", told]);
+        let user = if header.starts_with("user_id") { "user_id" } else { "user" };
+        let columns = Columns { user: Some(user.into()), item: Some("item".into()), ..Columns::default() };
+        is_plain(&DataConfig { columns, ..strict(put(dir, "both.csv", &both)) });
+    }
+    let wide: Vec<String> = (0..12_000).map(|at| format!("field{at}")).collect();
+    let values = ",0".repeat(12_000);
+    let wide = format!("user,item,ts,{}\n", wide.join(","))
+        + &rows(",").iter().map(|row| format!("{row}{values}\n")).collect::<String>();
+    is_plain(&config(put(dir, "wide.csv", wide), None));
     let inter = "user_id:token\titem_id_list:token_seq\titem_id:token\ttimestamp:float\n";
     let inter =
         inter.to_owned() + &rows("\t").iter().map(|row| row.replacen('\t', "\ti1 i2\t", 1) + "\n").collect::<String>();
@@ -374,6 +387,8 @@ fn a_table_is_no_list_of_items() {
         ("comment.txt", format!("# user item\n{pairs}"), "comment"),
         ("commas.txt", pairs.replace(' ', ","), "first row"),
         ("colons.txt", pairs.replace(' ', "::"), "first row"),
+        ("python.txt", "u1 ['i1', 'i2']\nu2 ['i2', 'i3']\n".into(), "`['i1',`"),
+        ("libsvm.txt", "1 3:1 4:2\n2 4:1 5:0.5\n".into(), "`3:1`"),
         ("prose.txt", "This log has users\nThis log has items\n".into(), "`This`"),
     ] {
         refused(&config(put(dir, name, text), None), &[name, told]);

@@ -159,7 +159,9 @@ fn what_is_no_id_is_refused_with_its_column_and_type() {
     let truth = BooleanArray::from((0..20).map(|at| at % 2 == 0).collect::<Vec<_>>());
     let single = Float32Array::from_iter_values((0..20).map(|at| at as f32 * 1e6));
     let double = Float64Array::from_iter_values((0..20).map(|at| at as f64 * 1e15));
-    let cases: [(usize, ArrayRef, &str); 8] = [
+    let times = Float32Array::from_iter_values((0..20).map(|at| 1.4e9 + at as f32 * 1e5));
+    let cases: [(usize, ArrayRef, &str); 9] = [
+        (2, Arc::new(times), "column `ts` (time) holds times that have lost seconds in so short a float (Float32)"),
         (1, Arc::new(single), "column `item` (item) holds floats that may have lost digits (Float32)"),
         (0, Arc::new(double), "column `user` (user) holds floats that may have lost digits (Float64)"),
         (0, Arc::new(objects), "column `user` (user) holds objects (Struct"),

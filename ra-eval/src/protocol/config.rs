@@ -107,7 +107,7 @@ impl EvalConfig {
     /// Describes the criterion in words, for protocols.
     fn selection(&self) -> String {
         let terms: Vec<String> = self.select.iter().map(|(metric, weight)| format!("{weight} {metric}")).collect();
-        let users = if self.select_users == 0 { "all".into() } else { self.select_users.to_string() };
+        let users = if self.select_users == 0 { "all".into() } else { format!("up to {}", self.select_users) };
         format!("{} on {users} validation users", terms.join(" + "))
     }
 
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(usual.terms(), [(0.25, Metric::Hr(100).into()), (1.0, Metric::Ndcg(10).into())]);
         let tail: EvalConfig = serde_json::from_str(r#"{"select": {"tail:hr@50": 2.0, "ndcg@10": 1.0}}"#).unwrap();
         assert_eq!((tail.choosing().ks, tail.problems()), (vec![10, 50], vec![]));
-        assert!(tail.selection().starts_with("1 ndcg@10 + 2 tail:hr@50 on 2000"), "{}", tail.selection());
+        assert!(tail.selection().starts_with("1 ndcg@10 + 2 tail:hr@50 on up to 2000"), "{}", tail.selection());
         let read: EvalConfig = serde_json::from_str(r#"{"select": {"mrr@5": 2.0}, "select_users": 0}"#).unwrap();
         assert_eq!((read.choosing().ks, read.selection()), (vec![5], "2 mrr@5 on all validation users".into()));
     }

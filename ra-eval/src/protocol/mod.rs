@@ -41,7 +41,7 @@ pub struct Protocol {
 }
 
 /// The default criterion for choosing models, in the words of [`Protocol::select`].
-pub const SELECTION: &str = "0.25 hr@100 + 1 ndcg@10 on 2000 validation users";
+pub const SELECTION: &str = "0.25 hr@100 + 1 ndcg@10 on up to 2000 validation users";
 
 /// The value for reports written before this setting existed.
 fn kept() -> String {
@@ -75,9 +75,11 @@ impl Protocol {
         let parts = [rules.candidates, &data, &dataset.filter, &dataset.split, rules.seen, rules.ties];
         // Defaults are left out of the hash, so that existing reports keep their fingerprints.
         let repeats = Some(rules.repeats).filter(|repeats| *repeats != kept());
-        let select = Some(rules.select).filter(|select| *select != SELECTION);
+        // And they once said "on N users" where they now say "on up to N users".
+        let select = (rules.select != SELECTION).then(|| rules.select.replace(" on up to ", " on "));
+        let parts = parts.into_iter().chain(repeats).chain(select.as_deref());
         Self {
-            fingerprint: fingerprint(parts.into_iter().chain(repeats).chain(select).map(str::as_bytes)),
+            fingerprint: fingerprint(parts.map(str::as_bytes)),
             dataset: dataset.name.clone(),
             users: dataset.users.len(),
             items: dataset.catalog.len(),

@@ -157,7 +157,7 @@ impl<'a> ScoreJudge<'a> {
         &self.held_out
     }
 
-    /// Returns the criterion of each of `models` models; NaN if a term cannot be measured. `scores(k, columns, to)` writes
+    /// Returns the criterion of each of `models` models, as [`criterion`](crate::criterion()) does. `scores(k, columns, to)` writes
     /// the scores of the user [`HeldOut::users`]`[k]` by each of them to `to`, `[models, columns]`; the item of id `i` is
     /// column `i - 1`. It is called on several threads, and not for items that cannot change the criterion any more.
     pub fn rate(&self, models: usize, scores: impl Fn(usize, Range<usize>, &mut [f32]) + Sync) -> Vec<f64> {

@@ -117,8 +117,10 @@ impl Ranking {
 
     /// Returns whether every target would now get a rank beyond `k`, and no list is made.
     pub(crate) fn is_beyond(&self, k: usize) -> bool {
-        // One more than k: a target that has not arrived yet is not counted among its equals, so its rank is one less.
-        self.k == 0 && self.targets.iter().all(|target| target.above as usize > k)
+        // A target that has not arrived yet is not counted among its equals. With others of the same score, its rank may
+        // be as many less.
+        let least = k + self.targets.len();
+        self.k == 0 && self.targets.iter().all(|target| target.above as usize >= least)
     }
 
     #[inline(always)]

@@ -152,17 +152,28 @@ pub(crate) fn over_seeds(reports: &[Report]) -> Vec<OverSeeds> {
     found.retain(|(over, _)| over.seeds.len() > 1);
     for (over, rows) in &mut found {
         let Some(first) = rows.first() else { continue };
-        let n = rows.len() as f64;
         for &metric in first.metrics.keys() {
             let values: Vec<f64> = rows.iter().filter_map(|row| row.metrics.get(&metric).copied()).collect();
+            // A mean over some of the seeds is not one of this row.
+            if values.len() < rows.len() {
+                continue;
+            }
             let mean = mean(&values);
-            let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
-            over.metrics.insert(metric, [mean, deviation]);
+            let deviation = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() as f64 - 1.0);
+            over.metrics.insert(metric, [mean, deviation.sqrt()]);
+        }
+        // Validation may align another ID method with another seed: differences from two rows have no mean.
+        if rows.iter().any(|row| row.baseline != first.baseline) {
+            over.baseline = None;
+            continue;
         }
         for &metric in first.differences.keys() {
             let of: Vec<_> = rows.iter().filter_map(|row| row.differences.get(&metric)).collect();
-            let significant = of.iter().filter(|d| d.is_significant()).count();
-            over.differences.insert(metric, (of.iter().map(|d| d.mean).sum::<f64>() / n, significant));
+            if of.len() == rows.len() {
+                let significant = of.iter().filter(|difference| difference.is_significant()).count();
+                let means: Vec<f64> = of.iter().map(|difference| difference.mean).collect();
+                over.differences.insert(metric, (mean(&means), significant));
+            }
         }
     }
     found.into_iter().map(|(over, _)| over).collect()

@@ -36,6 +36,25 @@ fn memory_and_threads_change_no_bit_and_scores_say_the_same() {
 }
 
 #[test]
+fn targets_that_tie_and_come_late_are_not_taken_for_hits() {
+    let items = 1200;
+    let (histories, targets) = ([ItemId::list([1])], [ItemId::list([1100, 1150, 1200])]);
+    let held_out = HeldOut::from_lists(items, &histories, &targets).unwrap();
+    for ties in [Ties::Pessimistic, Ties::Optimistic, Ties::Expected, Ties::ById] {
+        for above in 0..14 {
+            let config = EvalConfig { ties, select: [("hr@10".into(), 1.0)].into(), ..EvalConfig::default() };
+            let mut scores = vec![0.0; items];
+            scores[1..=above].fill(2.0);
+            targets[0].iter().for_each(|item| scores[item.index() - 1] = 1.0);
+            let whole = evaluate_scores(&scores, &held_out, &config).unwrap();
+            let judge = ScoreJudge::new(held_out.clone(), config).unwrap();
+            let found = judge.rate(1, |_, columns, to| to.copy_from_slice(&scores[columns]));
+            assert_eq!(found, [whole.metrics[&Metric::Hr(10)]], "{ties:?}, {above} items above");
+        }
+    }
+}
+
+#[test]
 fn a_judge_of_scores_stops_early_and_says_what_a_whole_evaluation_says() {
     let (users, items) = (120, 1700);
     let data = dataset(users, items, 11);

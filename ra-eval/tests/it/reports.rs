@@ -4,6 +4,7 @@ use ra_eval::{
     AuditFinding, AuditLevel, EvalConfig, Evaluation, Experiment, HeldOut, Interval, LearningCurve, Metric, Part,
     Published, Report, Row, RowKind, SampleRecommendation, StageCost, compare, compare_unchecked, holm_correct, slices,
 };
+use std::collections::BTreeMap;
 
 fn evaluation(hits: &[f64]) -> Evaluation {
     let mean = hits.iter().sum::<f64>() / hits.len() as f64;
@@ -323,6 +324,17 @@ fn seeds_are_put_together() {
     let json: serde_json::Value = serde_json::from_str(&compare(&reports).unwrap().json().unwrap()).unwrap();
     assert_eq!(json["over_seeds"][1]["seeds"], serde_json::json!([1, 2]), "one report twice is no third seed");
     assert_eq!(json["mixed_protocols"], false);
+    // With another seed another row is aligned: differences from two rows have no mean.
+    let of = |baseline: &str, mean| {
+        let difference = Interval { mean, ..Interval::default() };
+        (Some(baseline.to_owned()), BTreeMap::from([(Metric::Hr(10), difference)]))
+    };
+    for (baseline, wanted) in [("pop", serde_json::json!([0.5, 0])), ("ease", serde_json::Value::Null)] {
+        (reports[0].rows[1].baseline, reports[0].rows[1].differences) = of("pop", 0.25);
+        (reports[1].rows[1].baseline, reports[1].rows[1].differences) = of(baseline, 0.75);
+        let json: serde_json::Value = serde_json::from_str(&compare(&reports[..2]).unwrap().json().unwrap()).unwrap();
+        assert_eq!(json["over_seeds"][1]["differences"]["hr@10"], wanted, "{}", json["over_seeds"][1]);
+    }
 }
 
 #[test]

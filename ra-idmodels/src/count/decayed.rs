@@ -37,7 +37,7 @@ pub(crate) fn items(history: &History<'_>, decay: f64) -> impl Iterator<Item = (
 
 /// The sums of the vectors of the items of each history, weighted as by [`items`], `[histories, width]`. `rows` gives the
 /// vectors of some items, `[items, width]`. A history has the same bits whatever histories are beside it.
-pub(super) fn sums(rows: impl Fn(&[ItemId]) -> Tensor<2>, histories: &[History<'_>], decay: f64) -> Tensor<2> {
+pub(crate) fn sums(rows: impl Fn(&[ItemId]) -> Tensor<2>, histories: &[History<'_>], decay: f64) -> Tensor<2> {
     let read: BTreeSet<ItemId> = histories.iter().flat_map(|history| history.items).copied().collect();
     // Padding stands in where no history has an item.
     let read: Vec<ItemId> = if read.is_empty() { vec![ItemId::PADDING] } else { read.into_iter().collect() };

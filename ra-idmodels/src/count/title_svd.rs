@@ -27,7 +27,7 @@ const DECAYS: [f32; 5] = [0.8, 0.6, 0.7, 0.9, 1.0];
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TitleSvdConfig {
-    /// The width of item and user vectors, at most one for each item. A larger catalogue needs more.
+    /// The width of item and user vectors. A larger catalogue needs more; a catalogue of fewer items leaves the rest 0.
     pub dim: usize,
     /// The number of users that two items with the same words in their titles count as, beside those that they share. 0
     /// leaves titles out. By default, validation chooses; without it, 6.
@@ -83,7 +83,7 @@ impl IdMethod for TitleSvdConfig {
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
         let items = job.dataset.catalog.len();
         let known = job.known_items.unwrap_or(items);
-        let dim = self.dim.min(known);
+        let dim = self.dim;
         // Zeros, the file, and the numbers that are checked.
         let bytes = (items as u64 + 1).saturating_mul(dim as u64).saturating_mul(16);
         ensure_host_memory("loading title-svd", bytes, REMEDY)?;
@@ -340,15 +340,16 @@ impl Counted {
         ensure_host_memory("title-svd", bytes.iter().sum(), REMEDY)?;
         let start = &mut rng(job.seed, "title-svd", 0);
         let Spectrum { values, vectors } = largest(&rows, dim, start, round, job.device)?;
-        let (found, device) = (values.len(), job.device);
-        let vectors = Tensor::cat(vec![Tensor::zeros([1, found], device), vectors], 0);
-        let mut all = vec![1.0];
-        all.extend(sizes);
+        // The width does not depend on the catalogue: what is aligned to it fits when items come or go.
+        let empty = Factors::empty(rows.rows(), dim, job.device);
+        let (found, items) = (values.len(), rows.rows());
+        let own = |values: Vec<f32>| Tensor::from_data(TensorData::new(values.clone(), [values.len()]), job.device);
+        let place = [1..items + 1, 0..found];
         Ok(Factors {
-            vectors: Param::from_tensor(vectors),
-            values: Param::from_tensor(Tensor::from_data(TensorData::new(values, [found]), device)),
-            sizes: Param::from_tensor(Tensor::from_data(TensorData::new(all, [rows.rows() + 1]), device)),
-            chosen: numbers.param(device),
+            vectors: empty.vectors.map(|zeros| zeros.slice_assign(place, vectors)),
+            values: empty.values.map(|zeros| zeros.slice_assign([0..found], own(values))),
+            sizes: Param::from_tensor(own(std::iter::once(1.0).chain(sizes).collect())),
+            chosen: numbers.param(job.device),
         })
     }
 }

@@ -4,13 +4,10 @@ use super::features::on_sphere;
 use crate::count::decayed;
 use crate::method::sequence::item_rows;
 use crate::{IdMethod, Job, Trained};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use ra_core::{Check, History, ItemId, Problem, Recommender, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-
-/// The number of newest items that are read. Older ones weigh less than a rounding.
-const NEWEST: usize = 100;
 
 /// Configures [`TextKnn`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -75,18 +72,7 @@ impl Recommender for TextKnn {
         1
     }
     fn users(&self, histories: &[History<'_>]) -> Tensor<2> {
-        let most = histories.iter().map(|history| history.items.len().min(NEWEST)).max().unwrap_or(0).max(1);
-        let (mut items, mut shares) = (Vec::new(), Vec::new());
-        for history in histories {
-            let own = decayed::items(history, self.decay).chain(std::iter::repeat((ItemId::PADDING, 0.0))).take(most);
-            for (item, share) in own {
-                items.push(item);
-                shares.push(share as f32);
-            }
-        }
-        let shares = Tensor::<2>::from_data(TensorData::new(shares, [items.len(), 1]), &self.items.device());
-        let read = item_rows(&self.items, &items) * shares;
-        on_sphere(read.reshape([histories.len(), most, self.dim()]).sum_dim(1).squeeze_dim(1), 1.0)
+        on_sphere(decayed::sums(|items| item_rows(&self.items, items), histories, self.decay), 1.0)
     }
     fn items(&self, items: &[ItemId]) -> Tensor<2> {
         item_rows(&self.items, items)

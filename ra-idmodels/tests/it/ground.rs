@@ -156,6 +156,11 @@ fn texts_alike_are_scored_by_the_decayed_cosine() {
     assert!(scores.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6), "{scores:?}");
     let empty = [History { user: UserId(0), items: &[] }];
     assert_eq!(host_numbers(model.users(&empty)), [0.0, 0.0]);
+    // Old items count as much as new ones if nothing decays: 40 of the first item and 160 of the second.
+    let even = TextKnn::new(&Tensor::from_floats(rows, &device()), TextKnnConfig { decay: 1.0 });
+    let long: Vec<ItemId> = (0..200).map(|at| ItemId(1 + u32::from(at >= 40))).collect();
+    let user = host_numbers(even.users(&[History { user: UserId(0), items: &long }]));
+    assert!((user[1] / user[0] - 4.0).abs() < 1e-4, "{user:?}");
     let config: IdConfig = serde_json::from_str(r#"{"kind": "text-knn"}"#).unwrap();
     let told = fit(&config, &Job::new(&ring(4), &device())).unwrap_err().to_string();
     assert!(told.contains("a vector for each item"), "{told}");

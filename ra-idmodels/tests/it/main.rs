@@ -10,8 +10,8 @@ mod title_svd;
 
 use burn::tensor::Tensor;
 use ra_core::{
-    Catalog, Check, Dataset, Device, History, ItemId, OptimConfig, Recommender, Sequences, UserId, normal, rng,
-    testkit::contract::check_recommender,
+    Catalog, Check, Dataset, Device, History, ItemId, OptimConfig, Recommender, Sequences, UserId, host_numbers,
+    normal, rng, testkit::contract::check_recommender,
 };
 use ra_idmodels::{
     AlphaRecConfig, Bert4RecConfig, BsaRecConfig, ComiRecConfig, EaseConfig, Extraction, FeatureMap, Gru4RecConfig,
@@ -334,6 +334,33 @@ fn title_ease_among_all_items_and_without_titles_is_the_part_of_ease_above_zero(
         below += wanted.iter().filter(|score| **score < -1e-3).count();
     }
     assert!(above > 0 && below > 0, "{above}, {below}");
+}
+
+#[test]
+fn a_checkpoint_serves_a_catalogue_that_grew() {
+    let (data, device) = (ring(7), device());
+    let (ids, titles) = ((1..=9).map(|item| item.to_string()).collect(), vec![String::new(); 9]);
+    let grown = Dataset { catalog: Catalog::new(ids, titles), ..data.clone() };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let items = ItemId::list([2, 5, 3]);
+    let history = [History { user: UserId(0), items: &items }];
+    let scores = |model: &dyn Recommender, items: u32| {
+        host_numbers(ra_core::scores(model, &history, &model.items(&ItemId::list(1..=items))))
+    };
+    let bsarec = IdConfig::BsaRec(sequences::bsarec());
+    let hstu = IdConfig::Hstu(sequences::hstu());
+    let methods =
+        [sasrec(SasRecVariant::Modern, Loss::Softmax, 0), gru4rec(Loss::Softmax, 0), bert4rec(), bsarec, hstu];
+    for config in methods.into_iter().chain([comirec(Extraction::SelfAttentive), IdConfig::Ease(EaseConfig::default())])
+    {
+        let trained = train(&config, &data, 1);
+        trained.save(&path).unwrap();
+        let served = ra_idmodels::load(&config, &Job::new(&grown, &device).known_items(7), &path).unwrap();
+        let (own, all) = (scores(&*trained.model, 7), scores(&*served.model, 9));
+        let near = own.iter().zip(&all).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(near && all.iter().all(|score| score.is_finite()), "{}: {own:?}, {all:?}", config.kind());
+    }
 }
 
 #[test]

@@ -159,6 +159,9 @@ impl Bundle {
             if id.trim().is_empty() || title.trim().is_empty() {
                 bail!("item {id:?}: needs an id and a title, and its title is {title:?}");
             }
+            if id.trim() != id || id.contains(char::is_control) {
+                bail!("item {id:?}: has a blank at an end or a control character; no log would name it so");
+            }
             if self.names.id(id).is_some() || more[..at].iter().any(|(other, _)| other == id) {
                 bail!("item {id:?}: is in the catalogue already");
             }
@@ -320,7 +323,12 @@ fn open_text(
     lm: Option<&Path>,
     device: &Device,
 ) -> Result<Option<Arc<FrozenText>>> {
-    let Some(own) = &manifest.lm else { return Ok(None) };
+    let Some(own) = &manifest.lm else {
+        return match lm {
+            Some(lm) => bail!("--lm {}: {} needs no language model; leave it out", lm.display(), path.display()),
+            None => Ok(None),
+        };
+    };
     let mut recipe = manifest.recipe()?;
     recipe.lm.adapter = recipe.lm.adapter.map(|own| path.join(own));
     let inside = path.join(files::LM).join(&own.name);

@@ -124,6 +124,10 @@ fn lines(file: &Path) -> Result<Vec<String>> {
 }
 
 pub(super) fn recommend(args: &Args, root: &Path) -> Result<()> {
+    // What --histories conflicts with makes clap forget that --out requires it.
+    if let (Some(out), None) = (&args.many.out, &args.many.histories) {
+        bail!("--out {}: is for the lists of many users, by --histories; for one, print by --json", out.display());
+    }
     if let Some(bundle) = &args.bundle {
         return from_bundle(args, bundle);
     }

@@ -18,9 +18,9 @@ pub(super) struct Args {
     /// A file with the token that requests must bring; by default the variable RA_REC_TOKEN, if it is set.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// The number of threads that answer; all cores by default.
-    #[arg(long)]
-    threads: Option<usize>,
+    /// The number of threads that answer, up to 1024; all cores by default.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
 }
 
 pub(super) fn serve(args: &Args) -> Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn serve(args: &Args) -> Result<()> {
         listen: listen.clone(),
         lm: lm.clone(),
         token_file: token_file.clone(),
-        threads: *threads,
+        threads: threads.map(usize::from),
     };
     serve::serve(&config, &open_device(Backend::Cpu)?)
 }

@@ -1,5 +1,6 @@
 //! Files over HTTP: resumed where they broke off, checked, and put in place whole.
 use super::wheel::{hex, sha256, sync_folder};
+use crate::store::lock::is_same_file;
 use crate::terminal::progress::Bars;
 use anyhow::{Context, Result, anyhow, bail};
 use md5::{Digest, Md5};
@@ -341,23 +342,6 @@ impl Part {
     fn note(&self) -> PathBuf {
         let name = self.path.to_string_lossy();
         PathBuf::from(format!("{}{VERSION}", name.strip_suffix(PART).unwrap_or(&name)))
-    }
-}
-
-/// Whether an open file is still the one that has this name.
-fn is_same_file(file: &File, path: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let place = |about: std::io::Result<fs::Metadata>| about.ok().map(|about| (about.dev(), about.ino()));
-        let own = place(file.metadata());
-        own.is_some() && own == place(fs::metadata(path))
-    }
-    #[cfg(not(unix))]
-    {
-        // An open file cannot be removed there.
-        let _ = file;
-        path.exists()
     }
 }
 

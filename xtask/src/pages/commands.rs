@@ -1,6 +1,6 @@
 //! The command line as a reference page, as `man` pages and as shell completions.
 use crate::commands::{everybody, everything};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Arg, Command};
 use clap_complete::Shell;
 use ra_core::write_atomic;
@@ -120,7 +120,12 @@ fn man_page(command: Command, folder: &Path) -> Result<usize> {
     let page = clap_mangen::Man::new(command).source(concat!("ra-rec ", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
     page.render(&mut text)?;
-    write_atomic(&folder.join(page.get_filename()), &text)?;
+    let path = folder.join(page.get_filename());
+    let is_foreign = |text: Vec<u8>| !String::from_utf8_lossy(&text).contains(".TH ra-rec");
+    if std::fs::read(&path).is_ok_and(is_foreign) {
+        bail!("{}: is there already and is no page of this program; name another folder", path.display());
+    }
+    write_atomic(&path, &text)?;
     Ok(written)
 }
 
@@ -142,6 +147,12 @@ mod tests {
             assert!(text.contains(usage) && text.contains(env!("CARGO_PKG_VERSION")), "{file}: {text}");
         }
         assert!(man_pages(&folder.path().join("ra-rec.1")).is_err(), "a file is no folder");
+        assert_eq!(man_pages(folder.path()).unwrap(), written, "its own pages are replaced");
+        let other = folder.path().join("ra-rec-run.1");
+        std::fs::write(&other, "mine").unwrap();
+        let told = man_pages(folder.path()).unwrap_err().to_string();
+        assert!(told.contains("is no page of this program"), "{told}");
+        assert_eq!(std::fs::read_to_string(other).unwrap(), "mine");
     }
 
     #[test]

@@ -100,9 +100,12 @@ impl Results {
     pub(super) fn page(&self) -> Result<String> {
         let mut page = format!(
             "# Results\n\n\
-             Each table is made from the `report.json` of one run, which is in `docs/results/`. All items are ranked for all \
-             users.\nItems of the history are left out, ties count against the model, and models are chosen on the validation \
-             part. The\nhighest figure of a column is bold, whether or not it is significantly higher.\n\n\
+             Each section is made from the `report.json` of one run, which is in `docs/results/`. It shows the recipe as it \
+             was at\nthe commit that is named above its table, so the same command may give other rows today. What the rows \
+             are:\n[best](best.md#what-it-makes), [quick start](quick-start.md#run).\n\n\
+             All items are ranked. Items of the history are left out, ties count against the model, and models are chosen on \
+             the\nvalidation part. The highest figure of a column is bold, whether or not it is significantly higher. A row \
+             `X, without Y`\nis a probe, never bold: the blend `X`, chosen again without the row `Y`.\n\n\
              Differences are from the row that is named. They have 95 % intervals over users (paired bootstrap, {RESAMPLES} \
              resamples)\nand *p* by a permutation test ({PERMUTATIONS} permutations) with Holm's correction over all tests of \
              the run. Before the\ncorrection, no *p* is below 1/{}, however large the difference.\n\n\
@@ -174,16 +177,22 @@ const SHOWN: [Metric; 4] = [Metric::Hr(10), Metric::Ndcg(10), Metric::Hr(100), M
 
 /// Describes the data, the split and the machine of a report.
 fn origin(report: &Report) -> String {
-    let Report { seed, backend, commit, machine, protocol, .. } = report;
+    let Report { seed, backend, commit, machine, protocol, recommended, rows, .. } = report;
     let Protocol { dataset, users, items, interactions, split, .. } = protocol;
+    let ranked = rows.first().map_or(*users, |row| row.users);
+    let ranked = if ranked < *users { format!(" ({ranked} of them ranked)") } else { String::new() };
+    let recommended =
+        recommended.as_ref().map(|row| format!(" Recommended by validation: `{row}`.")).unwrap_or_default();
     format!(
-        "{dataset}: {users} users, {items} items, {interactions} interactions; split {split}.\n\
-         Seed {seed}, backend {backend}, commit {commit}, {}.\n",
+        "{dataset}: {users} users{ranked}, {items} items, {interactions} interactions; split {split}.\n\
+         Seed {seed}, backend {backend}, commit {commit}, {}.\n\
+         Chosen by {}.{recommended}\n",
         machine.replace('_', "\\_"),
+        protocol.select,
     )
 }
 
-/// Renders the rows of a report. The best row is not a probe.
+/// Renders the rows of a report. Probes are no choice, so they are never bold.
 fn metrics(report: &Report) -> String {
     let more = ["trained numbers", "samples", "training"].map(str::to_owned);
     let mut table = head("row", SHOWN.map(spelled).into_iter().chain(more));
@@ -191,7 +200,10 @@ fn metrics(report: &Report) -> String {
     for row in &report.rows {
         let cells = SHOWN.map(|metric| {
             let value = |row: &Row| row.metrics.get(&metric).copied();
-            cell(value(row), usable().filter_map(value))
+            match row.kind {
+                RowKind::Probe => value(row).map(figure).unwrap_or_default(),
+                _ => cell(value(row), usable().filter_map(value)),
+            }
         });
         let trained = row.trainable_params.to_string();
         let more = [trained, row.train_samples.to_string(), format!("{:.0} s", row.train_seconds)];
@@ -212,11 +224,11 @@ fn differences(report: &Report) -> String {
     table
 }
 
-/// Renders HR@10 by parts of the targets, with one column per row of the report; empty if no row has any.
+/// Renders HR@10 by parts of the targets, with one column per row of the report but probes; empty if no row has any.
 fn slices(report: &Report) -> String {
     let hr = Metric::Hr(10);
-    let rows: Vec<&Row> =
-        report.rows.iter().filter(|row| row.slices.iter().any(|s| s.metrics.contains_key(&hr))).collect();
+    let is_sliced = |row: &&Row| row.slices.iter().any(|slice| slice.metrics.contains_key(&hr));
+    let rows: Vec<&Row> = report.rows.iter().filter(|row| row.kind != RowKind::Probe).filter(is_sliced).collect();
     let Some(first) = rows.first() else { return String::new() };
     let names = rows.iter().map(|row| row.name.clone());
     let mut table = format!("\n{}", head("HR@10 by targets", std::iter::once("number".into()).chain(names)));
@@ -309,11 +321,12 @@ mod tests {
 
     fn report() -> Report {
         let protocol = serde_json::json!({ "fingerprint": "f", "dataset": "tiny", "users": 4, "items": 5,
-            "interactions": 20, "filter": "", "split": "s", "candidates": "all", "seen": "removed", "ties": "t" });
+            "interactions": 20, "filter": "", "split": "s", "candidates": "all", "seen": "removed", "ties": "t", "select": "hr@10" });
         let row = |name: &str, kind: &str, hr: f64| {
             let mut row = Row::default();
             (row.name, row.kind) = (name.into(), kind.into());
             row.metrics = [(Metric::Hr(10), hr), (Metric::Ndcg(10), 0.0987)].into();
+            row.users = 3;
             row
         };
         let mut compared = row("ra-rec(mf, bert)", "ra-rec", 0.1234);
@@ -321,6 +334,7 @@ mod tests {
         (compared.baseline, compared.differences) = (Some("pop".into()), [(Metric::Hr(10), difference)].into());
         let rows = vec![row("pop", "id", 0.1567), compared, row("zero IDs", "probe", 0.9)];
         let mut report = Report::new("r", 1, serde_json::from_value(protocol).unwrap(), rows);
+        report.recommended = Some("pop".into());
         let sample = serde_json::json!({ "user": "u", "history": ["A title"], "targets": [], "lists": [] });
         report.samples.push(serde_json::from_value(sample).unwrap());
         report
@@ -352,10 +366,12 @@ mod tests {
         let page = results.page().unwrap();
         for line in [
             "## tiny",
-            "tiny: 4 users, 5 items, 20 interactions; split s.",
+            "tiny: 4 users (3 of them ranked), 5 items, 20 interactions; split s.",
+            "Chosen by hr@10. Recommended by validation: `pop`.",
             "| row | HR@10 | NDCG@10 | HR@100 | NDCG@100 | trained numbers | samples | training |",
             "| pop | **.1567** | **.0987** | | | 0 | 0 | 0 s |",
             "| ra-rec(mf, bert) | .1234 | **.0987** | | | 0 | 0 | 0 s |",
+            "| zero IDs | .9000 | .0987 | | | 0 | 0 | 0 s |",
             "| difference from pop | HR@10 | NDCG@10 | HR@100 | NDCG@100 |",
             "| ra-rec(mf, bert) | -.0333 (-.0501 to +.0166, p .200) | | | |",
         ] {

@@ -17,7 +17,7 @@ pub struct IdTable {
     pub ground: Option<GroundConfig>,
     /// The largest catalogue that the method takes part in. Above it the run goes on without it and says so: for a
     /// method that needs memory for the square of the catalogue in a recipe for anybody's data. If it is the one that is
-    /// aligned, the last one of the others is.
+    /// aligned, the last one of the others without `align = false` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_items: Option<usize>,
     /// Whether it may be aligned. If several may, the one that validates best is, and then it counts as the last one.

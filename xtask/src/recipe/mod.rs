@@ -190,17 +190,13 @@ impl Recipe {
 
     /// Returns whether validation chooses which ID method is aligned: there are several candidates, and a row reads one.
     pub(crate) fn chooses_backbone(&self) -> bool {
-        let reads = |variant: &Variant| variant.has_towers() && variant.align.reads_ids();
-        self.candidates().len() > 1 && self.variants.iter().any(reads)
+        self.candidates().len() > 1 && self.variants.iter().any(Variant::reads_ids)
     }
 
-    /// Returns the recipe with its only candidate last.
+    /// Returns the recipe with the ID method last that is aligned, unless validation chooses it.
     fn settled(self) -> Self {
-        match self.candidates()[..] {
-            [one] => {
-                let kind = one.kind().to_owned();
-                self.aligning(&kind)
-            }
+        match self.candidates().last().map(|one| one.kind().to_owned()) {
+            Some(kind) if !self.chooses_backbone() => self.aligning(&kind),
             _ => self,
         }
     }
@@ -260,7 +256,7 @@ impl Recipe {
         let candidates = self.candidates();
         let last = candidates.last().map(|id| id.kind());
         let all_gone = self.aligns() && candidates.iter().all(too_small);
-        let other = kept.last().map(|id| id.kind()).filter(|_| all_gone);
+        let other = kept.iter().rfind(|id| id.align.is_none()).map(|id| id.kind()).filter(|_| all_gone);
         table.insert("id".into(), Value::try_from(kept)?);
         let without = |table: &VariantTable| {
             let blend =

@@ -10,7 +10,10 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,6 +92,29 @@ impl From<QueryRejection> for Refused {
 }
 
 type Replied<T> = Result<Json<T>, Refused>;
+
+/// The body of a request: a JSON object. Serde would also take an array for a struct, by the order of its fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(body: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+        body.deserialize_map(Fields(PhantomData))
+    }
+}
+
+type Body<T> = Result<Json<Object<T>>, JsonRejection>;
 type Shared = State<Arc<Service>>;
 
 pub(super) fn router(service: Arc<Service>) -> Router {
@@ -188,11 +214,8 @@ async fn timed(
     (status = 200, body = Answer), (status = 400, body = Problem), (status = 401, body = Problem),
     (status = 413, body = Problem), (status = 503, body = Problem),
 ))]
-async fn recommend(
-    State(service): Shared,
-    request: Result<Json<Request>, JsonRejection>,
-) -> Result<Json<Answer>, Refused> {
-    let Json(request) = request?;
+async fn recommend(State(service): Shared, request: Body<Request>) -> Result<Json<Answer>, Refused> {
+    let Json(Object(request)) = request?;
     at_most("top", request.top.unwrap_or(0))?;
     let answer = service.workers.ask(request).ok_or_else(busy)?;
     Ok(Json(answer.await.map_err(|_| busy())??))
@@ -223,11 +246,8 @@ struct SimilarRequest {
 #[utoipa::path(post, path = "/v1/similar", request_body = SimilarRequest, responses(
     (status = 200, body = Similar), (status = 400, body = Problem),
 ))]
-async fn similar(
-    State(service): Shared,
-    request: Result<Json<SimilarRequest>, JsonRejection>,
-) -> Result<Json<Similar>, Refused> {
-    let Json(SimilarRequest { item, top, row }) = request?;
+async fn similar(State(service): Shared, request: Body<SimilarRequest>) -> Result<Json<Similar>, Refused> {
+    let Json(Object(SimilarRequest { item, top, row })) = request?;
     let top = top.unwrap_or(10);
     at_most("top", top)?;
     off(service, move |service| service.bundle().similar(&item, row.as_deref(), top)).await
@@ -263,6 +283,9 @@ async fn items(State(service): Shared, search: Result<Query<Search>, QueryReject
     let Query(Search { q, top }) = search?;
     let top = top.unwrap_or(20);
     at_most("top", top)?;
+    if top == 0 {
+        return Err(Refused(StatusCode::BAD_REQUEST, "top is 0, it must be at least 1".into()));
+    }
     off(service, move |service| {
         let bundle = service.bundle();
         Ok(q.filter(|q| !q.trim().is_empty()).map_or_else(|| bundle.popular(top), |q| bundle.search(&q, top)))
@@ -301,8 +324,8 @@ struct Added {
 #[utoipa::path(post, path = "/v1/items", request_body = NewItems, responses(
     (status = 200, body = Added), (status = 400, body = Problem),
 ))]
-async fn add(State(service): Shared, request: Result<Json<NewItems>, JsonRejection>) -> Replied<Added> {
-    let Json(NewItems { items }) = request?;
+async fn add(State(service): Shared, request: Body<NewItems>) -> Replied<Added> {
+    let Json(Object(NewItems { items })) = request?;
     at_most("items", items.len())?;
     let more: Vec<(String, String)> = items.into_iter().map(|own| (own.item, own.title)).collect();
     off(service, move |service| {

@@ -40,6 +40,9 @@ impl Workers {
     }
 
     /// Starts the threads. They end with the process.
+    ///
+    /// # Errors
+    /// If the system has no room for so many.
     pub(super) fn start(&self, service: &Arc<Service>) -> Result<()> {
         for number in 0..self.threads {
             let (waiting, length, service) = (self.waiting.clone(), self.length.clone(), Arc::downgrade(service));

@@ -161,10 +161,14 @@ fn warn_of_full_users(dataset: &Dataset) {
     }
 }
 
-/// Refuses a criterion with a required term that no validation user can measure.
+/// Refuses a criterion with a required term that no validation user can measure. Without validation nothing is chosen.
 fn check_criterion(data: &Data, cx: &Context) -> Result<()> {
     let users = data.validation.len();
+    if users == 0 {
+        return Ok(());
+    }
     let held_out = HeldOut::new(&data.dataset, Part::Valid).of_users(&data.validation);
+    cx.validator.warn_of_idle(&held_out);
     let Some(measure) = cx.validator.lacking(&held_out) else { return Ok(()) };
     let group = measure.group.map_or("", |group| group.name());
     bail!(

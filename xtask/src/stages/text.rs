@@ -53,7 +53,9 @@ pub fn text(recipe: &Recipe, cx: &Context) -> Result<Option<FrozenText>> {
     let since = Instant::now();
     let load = || FrozenText::load(recipe, cx);
     let text = recipe.reads_text().then(load).transpose()?;
-    cx.costs.add("load language model", since);
+    if text.is_some() {
+        cx.costs.add("load language model", since);
+    }
     Ok(text)
 }
 

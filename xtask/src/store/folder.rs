@@ -338,6 +338,8 @@ impl RunFolder {
             return Ok(());
         };
         if mark.exists() {
+            // Towers and blends of an earlier model of this name do not fit the one that comes.
+            self.forget_towers()?;
             copy(&model, &self.claimed(&id_name(name, "safetensors"))?)?;
             copy(&mark, &self.claimed(&id_name(name, "json"))?)?;
         }

@@ -60,14 +60,16 @@ fn lock(folder: &Path) -> Result<File> {
     let place = folder.join(LOCK);
     let cannot = || format!("{}: cannot be written (is the disk full or the folder read-only?)", place.display());
     std::fs::create_dir_all(folder).with_context(cannot)?;
-    let mut file =
-        File::options().create(true).truncate(false).read(true).write(true).open(&place).with_context(cannot)?;
+    let open = || File::options().create(true).truncate(false).read(true).write(true).open(&place);
+    let mut file = open().with_context(cannot)?;
     let mut owner = String::new();
     let read = (&file).take(64).read_to_string(&mut owner);
     if read.is_err() || !owner.bytes().all(|byte| byte.is_ascii_digit()) {
         bail!("{}: is not a lock of ours, which holds the number of a process; move it away", place.display());
     }
     match file.try_lock() {
+        // Whoever held it may have removed it since it was opened, and another may hold a new one.
+        Ok(()) if !is_same_file(&file, &place) => lock(folder),
         Ok(()) => {
             file.set_len(0).with_context(cannot)?;
             std::io::Seek::rewind(&mut file).with_context(cannot)?;
@@ -82,5 +84,22 @@ fn lock(folder: &Path) -> Result<File> {
         }
         // The file system has no locks, so the folder is used without one.
         Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// Whether an open file is still the one that has this name.
+pub(crate) fn is_same_file(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let place = |about: std::io::Result<std::fs::Metadata>| about.ok().map(|about| (about.dev(), about.ino()));
+        let own = place(file.metadata());
+        own.is_some() && own == place(std::fs::metadata(path))
+    }
+    #[cfg(not(unix))]
+    {
+        // An open file cannot be removed there.
+        let _ = file;
+        path.exists()
     }
 }

@@ -197,8 +197,9 @@ fn faults(name: &str, values: &Values, names: &[String], recipe: &Recipe, row: &
         true => name.len() > table.len() && name.starts_with(table),
         false => name == *table,
     });
-    if !is_tunable || name == "id.kind" {
-        let tables = "[[id]] (except kind), [align], [train], [prompt], [lm], [data.curate], and data.max_history";
+    // All trials align the same method.
+    if !is_tunable || ["id.kind", "id.align", "id.max_items"].contains(&name) {
+        let tables = "[[id]] (except kind, align and max_items), [align], [train], [prompt], [lm], [data.curate], and data.max_history";
         return vec![format!("cannot be tuned; allowed are the keys of {tables}")];
     }
     if let Some(outer) =

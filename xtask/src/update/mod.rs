@@ -89,22 +89,32 @@ pub fn update(
     let (mut files, _lock) = lock::take(&work, KIND)?;
     files.sweep()?;
     files.claim(&[LOG, ITEMS])?;
-    merged.write(&work.join(LOG), &work.join(ITEMS))?;
-    let dataset = read(&recipe, root)?.dataset;
-    let news = News::new(&old, &merged, &dataset);
-    output().say(news.told());
-    if news.users == 0 {
-        bail!(
-            "{}: holds no interaction that {} lacks, so there is nothing to learn from{}",
-            config.log.display(),
-            bundle.display(),
-            if recipe.data.k_core > 1 { ", or k_core leaves all of it out" } else { "" }
-        );
-    }
+    let run = work.join("run");
+    let begin = || -> Result<(Dataset, News)> {
+        merged.write(&work.join(LOG), &work.join(ITEMS))?;
+        let dataset = read(&recipe, root)?.dataset;
+        let news = News::new(&old, &merged, &dataset);
+        output().say(news.told());
+        if news.users == 0 {
+            bail!(
+                "{}: holds no interaction that {} lacks, so there is nothing to learn from{}",
+                config.log.display(),
+                bundle.display(),
+                if recipe.data.k_core > 1 { ", or k_core leaves all of it out" } else { "" }
+            );
+        }
+        Ok((dataset, news))
+    };
+    let (dataset, news) = begin().inspect_err(|_| {
+        // Nothing was trained that could go on, and the merged log has the names of users.
+        if !run.exists() {
+            [LOG, ITEMS].iter().for_each(|file| drop(std::fs::remove_file(work.join(file))));
+            lock::leave(&work);
+        }
+    })?;
     if let Some(told) = seen(&old) {
         output().say(&told);
     }
-    let run = work.join("run");
     let earlier = if config.resume { Earlier::Resumed } else { Earlier::Replaced };
     let cx = Context::new(&recipe, root, &run, earlier)?.telling(output());
     let under = || format!("{}: the run of the update; without --resume it starts again", run.display());

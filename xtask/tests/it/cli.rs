@@ -318,6 +318,12 @@ fn a_suite_multiplies_its_axes_shares_its_id_method_and_goes_on_where_it_stopped
     root.ok(&["run", "grid", "--out", "g", "--resume"]);
     assert_eq!(read("full+2", "report.json"), kept, "a finished run is not made again, seconds and all");
     assert_eq!(root.metrics("g/no_ID+4"), lost);
+    // A longer training of the shared method: what was aligned to the shorter one is made again, in every run.
+    root.ok(&["run", "grid", "--out", "g", "--resume", "--set", "id.train.epochs=9"]);
+    root.ok(&["run", "grid", "--out", "fresh", "--set", "id.train.epochs=9"]);
+    for cell in ["full+2", "full+4", "no_ID+2", "no_ID+4"] {
+        assert_eq!(root.metrics(&format!("g/{cell}")), root.metrics(&format!("fresh/{cell}")), "{cell}");
+    }
 }
 
 #[test]

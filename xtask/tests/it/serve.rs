@@ -260,6 +260,19 @@ fn bad_requests_are_told_and_none_reaches_a_file() {
     assert_eq!(own.send("POST /v1/reload HTTP/1.1\r\n", "").0, 415);
     assert_eq!(own.get("/../b/manifest.json").0, 404);
     assert_eq!(own.get("/v1/items?top=x").0, 400);
+    assert_eq!(own.get("/v1/items?top=0").0, 400);
+    for (route, body) in [
+        ("/v1/recommend", json!(["u1"])),
+        ("/v1/recommend", json!([])),
+        ("/v1/similar", json!(["i1"])),
+        ("/v1/items", json!([[["new", "title"]]])),
+    ] {
+        let (status, told) = own.post(route, &body);
+        assert!(status == 422 && told.to_string().contains("a JSON object"), "{route}: {status} {told}");
+    }
+    for id in [" spaced ", "null\u{0}"] {
+        assert_eq!(own.post("/v1/items", &json!({"items": [{"item": id, "title": "the yak"}]})).0, 400, "{id:?}");
+    }
     let large = format!("{{\"history\": [\"{}\"]}}", "x".repeat(2 << 20));
     assert_eq!(own.send(json_head, &large).0, 413);
     // A body that says it is a gigabyte is not waited for.

@@ -145,14 +145,14 @@ fn models_are_chosen_by_what_the_recipe_says_and_every_paper_of_the_run_says_it_
     let root = Root::new();
     root.ok(&["run", "tiny", "--out", "usual", "--set", "eval.rows=['id']"]);
     let usual = root.report("usual");
-    assert_eq!(usual["protocol"]["select"], "0.25 hr@100 + 1 ndcg@10 on 2000 validation users");
+    assert_eq!(usual["protocol"]["select"], "0.25 hr@100 + 1 ndcg@10 on up to 2000 validation users");
     let sets = ["--set", "eval.select={'mrr@5'=2}", "--set", "eval.select_users=3", "--set", "eval.rows=['id']"];
     root.ok(&[&["run", "tiny", "--out", "own"], &sets[..]].concat());
     let own = root.report("own");
-    assert_eq!(own["protocol"]["select"], "2 mrr@5 on 3 validation users");
+    assert_eq!(own["protocol"]["select"], "2 mrr@5 on up to 3 validation users");
     assert_ne!(own["protocol"]["fingerprint"], usual["protocol"]["fingerprint"]);
     for file in ["own/report.md", "own/report.html"] {
-        assert!(std::fs::read_to_string(root.path(file)).unwrap().contains("2 mrr@5 on 3 validation users"), "{file}");
+        assert!(std::fs::read_to_string(root.path(file)).unwrap().contains("2 mrr@5 on up to 3 validation users"), "{file}");
     }
     let manifest = std::fs::read_to_string(root.path("own/recipe.toml")).unwrap();
     assert!(manifest.contains("[eval.select]") && manifest.contains("\"mrr@5\" = 2"), "{manifest}");

@@ -109,6 +109,19 @@ fn stored_vectors_stay_usable_and_the_products_are_the_scores() {
 }
 
 #[test]
+fn towers_over_singular_vectors_are_trained_on_when_items_come() {
+    let root = Root::new();
+    let ids = "id=[{kind='pop'}, {kind='title-svd', titles=6.0}]";
+    root.ok(&["run", "tiny", "--out", "a", "--set", ids, "--set", "eval.rows=['id', 'ra-rec']"]);
+    root.ok(&["export", "--run", "a", "--row", "ra-rec", "--to", "b"]);
+    let [all, _] = tomorrow(&root);
+    let update = ["update", "--bundle", "b", "--log", &all, "--items", "items-new.tsv", "--to", "c", "--accept-worse"];
+    let told = root.ok(&[&update[..], &["--set", "train.steps=4"]].concat());
+    assert!(told.contains("1 new items"), "{told}");
+    root.ok(&["recommend", "--bundle", "c", "--history", "The wolf"]);
+}
+
+#[test]
 fn an_update_killed_anywhere_resumes_to_the_same_bundle() {
     let root = exported(&[]);
     let [all, _] = tomorrow(&root);
@@ -287,6 +300,7 @@ fn an_update_that_cannot_be_says_why_and_leaves_nothing() {
     refused(&["--log", "log.tsv", "--to", "b"], "is the older bundle");
     refused(&["--log", "none.tsv", "--to", "c"], "none.tsv");
     refused(&["--log", "log.tsv", "--to", "c"], "holds no interaction that b lacks");
+    assert!(!root.path("c.update").exists(), "the merged log would name users");
     root.write("bad.tsv", "a\tb\n1\t2\n");
     refused(&["--log", "bad.tsv", "--to", "c"], "bad.tsv");
     refused(&["--log", "log.tsv", "--to", "lm"], "holds files but no bundle");

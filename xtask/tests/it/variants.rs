@@ -233,6 +233,15 @@ fn validation_chooses_which_of_several_id_methods_is_aligned() {
     // Rows that read no ID method leave nothing to choose.
     let unread = run(methods, "c", &["--force", "--set", "eval.rows=['id', 'text']"]);
     assert!(unread.status.success(), "{unread:?}");
+    // Then the last of them is what rows are compared with, not a later one that may not be aligned.
+    let ids = ["{kind='ease', align=true}", "{kind='sasrec', dim=8, train={epochs=1}, align=false}"];
+    let more = ["--force", "--set", "eval.rows=['id', 'text']", "--set", "id.pop.align=true"];
+    let unread = run(ids, "c", &more);
+    assert!(unread.status.success(), "{unread:?}");
+    let report = root.report("c");
+    let baselines: Vec<_> =
+        report["rows"].as_array().unwrap().iter().filter_map(|row| row["baseline"].as_str()).collect();
+    assert!(!baselines.is_empty() && baselines.iter().all(|row| *row == "ease"), "{baselines:?}");
     let none =
         run(["{kind='ease', align=false}", "{kind='sasrec', align=false}"], "c", &["--set", "id.pop.align=false"]);
     let told = String::from_utf8_lossy(&none.stderr).into_owned();
