@@ -202,13 +202,13 @@ pub struct Named {
     pub score: f32,
     /// Where the score comes from, if asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub explain: Option<Explained>,
+    pub explain: Option<Explanation>,
 }
 
 /// Where a score comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[non_exhaustive]
-pub struct Explained {
+pub struct Explanation {
     /// For each part of the row: how much more it gives to this item than to the average item.
     pub parts: BTreeMap<String, f32>,
     /// The item of the history that is most similar, if the row compares items.
@@ -515,7 +515,7 @@ impl Bundle {
         scorer: &'a Scorer,
         history: &[ItemId],
         scores: &'a Scores,
-    ) -> impl Fn(ItemId) -> Explained + 'a {
+    ) -> impl Fn(ItemId) -> Explanation + 'a {
         let mean = |scores: &Vec<f32>| scores[1..].iter().sum::<f32>() / self.items().max(1) as f32;
         let means: Vec<f32> = scores.parts.iter().map(mean).collect();
         let newest: Vec<ItemId> = history.iter().rev().take(REASONS).copied().collect();
@@ -525,7 +525,7 @@ impl Bundle {
             let near = scorer.similarity(item, &newest).unwrap_or_default();
             let nearest = newest.iter().zip(near).max_by(|a, b| a.1.total_cmp(&b.1));
             let because = nearest.map(|(other, _)| self.dataset.catalog.name(*other).to_owned());
-            Explained { parts: names.enumerate().map(|(at, name)| (name, more(at))).collect(), because }
+            Explanation { parts: names.enumerate().map(|(at, name)| (name, more(at))).collect(), because }
         }
     }
 

@@ -1,13 +1,13 @@
 //! Export: a bundle of a row of a finished run.
 use super::files::{self, BundleLm, BundleManifest, BundleRow, VectorPart};
-use super::{Bundle, Held, KIND, Turned, table};
+use super::{Bundle, Held, KIND, Rotation, table};
 use crate::context::Output;
 use crate::fetch::{HubName, parts_of};
 use crate::recipe::Recipe;
 use crate::recommend::{chosen_row, knows_users_only};
 use crate::stages::{FrozenText, ItemVectors, located, read};
 use crate::store::{RunFolder, lock};
-use crate::terminal::program;
+use crate::terminal::{argument, program};
 use anyhow::{Context, Result, bail};
 use ra_core::{AtomicFile, Catalog, Device, ItemId, OutputFolder, Sequences, host_numbers, write_json};
 use ra_data::{Column, DataConfig};
@@ -71,7 +71,7 @@ pub(crate) struct Draft {
     /// The bundle itself, ready to answer.
     pub(crate) bundle: Bundle,
     /// How its vectors were turned onto those of an older bundle.
-    pub(crate) turned: Vec<Turned>,
+    pub(crate) turned: Vec<Rotation>,
 }
 
 impl Draft {
@@ -490,7 +490,7 @@ pub(crate) fn told(manifest: &BundleManifest, to: &Path) -> Vec<String> {
     let more = if manifest.lm.as_ref().is_some_and(|lm| !lm.inside) { " --lm PATH" } else { "" };
     vec![
         format!("{}: {} items, rows {}; {lm}; {users}", to.display(), manifest.items, rows.join(", ")),
-        format!("next: {} serve --bundle {}{more}", program(), to.display()),
+        format!("next: {} serve --bundle {}{more}", program(), argument(to)),
     ]
 }
 

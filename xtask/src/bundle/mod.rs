@@ -15,11 +15,11 @@ mod table;
 mod turn;
 
 pub use adapter::export_adapter;
-pub use answer::{Answer, Explained, Fallback, Named, Past, PastEntry, Request, Similar};
+pub use answer::{Answer, Explanation, Fallback, Named, Past, PastEntry, Request, Similar};
 pub use batch::{BatchConfig, BatchSummary};
 pub use export::{ExportConfig, export};
 pub use files::{BundleLm, BundleManifest, BundleRow, VectorPart};
-pub use turn::Turned;
+pub use turn::Rotation;
 
 pub(crate) use export::told;
 pub(crate) use export::{Draft, beside, check_place};

@@ -18,7 +18,7 @@ pub(super) struct Turns(BTreeMap<String, Vec<f32>>);
 /// How near the vectors of a part are to those of an older bundle.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Turned {
+pub struct Rotation {
     /// The row that the vectors belong to.
     pub part: String,
     /// The number of items that both bundles have vectors of.
@@ -71,7 +71,7 @@ impl Bundle {
     ///
     /// # Errors
     /// If a vector is not finite.
-    pub(super) fn turn_onto(&mut self, older: &Self, device: &Device) -> Result<Vec<Turned>> {
+    pub(super) fn turn_onto(&mut self, older: &Self, device: &Device) -> Result<Vec<Rotation>> {
         let ((own, parts), (old, old_parts)) = (self.vectors_outside(), older.vectors_outside());
         let mut told = Vec::new();
         if self.manifest.rows[0].name != older.manifest.rows[0].name {
@@ -101,7 +101,7 @@ impl Bundle {
             };
             let (new, old) = (tensor(0), tensor(1));
             let turn = procrustes(&new, &old)?;
-            told.push(Turned {
+            told.push(Rotation {
                 part: part.row.clone(),
                 items: both.len(),
                 cosine_before: cosine(&new, &old),

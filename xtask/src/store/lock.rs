@@ -77,10 +77,9 @@ fn lock(folder: &Path) -> Result<File> {
             Ok(file)
         }
         Err(TryLockError::WouldBlock) => {
-            bail!(
-                "{}: process {owner} is running here; wait for it, or name another folder (--out, --to)",
-                folder.display()
-            )
+            // It may not have written its number yet.
+            let owner = if owner.is_empty() { "another process".into() } else { format!("process {owner}") };
+            bail!("{}: {owner} is running here; wait for it, or name another folder (--out, --to)", folder.display())
         }
         // The file system has no locks, so the folder is used without one.
         Err(TryLockError::Error(_)) => Ok(file),

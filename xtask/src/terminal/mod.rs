@@ -5,6 +5,7 @@
 //! first and the loss is still reported.
 use std::fmt::{Arguments, Display};
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// Prints a line of the answer to stdout.
@@ -73,6 +74,13 @@ pub(crate) fn program() -> &'static str {
     }
 }
 
+/// Returns a path as a shell reads it: in quotes if it has blanks or other special characters.
+pub(crate) fn argument(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@%,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
 /// Returns text from data, such as a title, on one line and harmless to the terminal: control characters, line breaks
 /// and marks that change the writing direction become `\u001b`.
 pub(crate) fn printable(text: &str) -> String {
@@ -133,6 +141,13 @@ mod tests {
         assert_eq!(harmless("a\tb\nc\r"), "a\tb\nc\\u000d");
         let json = format!("{{\"title\": \"{}\"}}", harmless("x\u{9b}y"));
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["title"], "x\u{9b}y");
+    }
+
+    #[test]
+    fn a_path_can_be_pasted_into_a_shell() {
+        for (path, told) in [("a/bün.2", "a/bün.2"), ("a b", "'a b'"), ("it's", "'it'\\''s'"), ("$x", "'$x'")] {
+            assert_eq!(argument(Path::new(path)), told);
+        }
     }
 
     #[test]

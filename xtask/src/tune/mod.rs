@@ -18,7 +18,7 @@ use crate::stages::{self, Data, FrozenText};
 use crate::store::lock::take;
 use crate::store::{self, Earlier, Member};
 use crate::suite::{Settings, Suite};
-use crate::terminal::{one_line, program};
+use crate::terminal::{argument, one_line, program};
 use anyhow::{Context as _, Result, bail};
 use propose::propose;
 use ra_core::{Progress, Recommender, read_json, write_atomic, write_json};
@@ -359,7 +359,7 @@ impl<'r> Search<'r> {
         output.say("");
         page::page(found).lines().for_each(|line| output.say(line));
         let place = self.out.join("best");
-        output.say(&format!("\nnext: {} run {} --out {}", program(), file.display(), place.display()));
+        output.say(&format!("\nnext: {} run {} --out {}", program(), argument(&file), argument(&place)));
         Ok(file)
     }
 }

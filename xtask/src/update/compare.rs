@@ -1,5 +1,5 @@
 //! Two bundles, compared user by user on the newest interactions.
-use crate::bundle::{Bundle, Past, Request, Turned};
+use crate::bundle::{Bundle, Past, Request, Rotation};
 use crate::context::Output;
 use anyhow::Result;
 use ra_eval::{Metric, detectable, holm, paired_bootstrap, permutation_test};
@@ -35,7 +35,7 @@ pub(super) struct Asked {
 /// item in its list, given what the user did before. Neither was trained on that item of that user.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Compared {
+pub struct BundleComparison {
     /// The row that was compared.
     pub row: String,
     /// The number of users.
@@ -43,7 +43,7 @@ pub struct Compared {
     /// The number of them whose newest item the older bundle does not know: it cannot find it.
     pub newest_unknown_to_old: usize,
     /// The metrics, by name.
-    pub metrics: BTreeMap<String, Measured>,
+    pub metrics: BTreeMap<String, MetricComparison>,
     /// The numbers of users whose NDCG@100 is higher under the new bundle, lower, and the same.
     pub better: usize,
     /// See `better`.
@@ -51,7 +51,7 @@ pub struct Compared {
     /// See `better`.
     pub same: usize,
     /// How near the new vectors are to the old ones.
-    pub turned: Vec<Turned>,
+    pub turned: Vec<Rotation>,
     /// Whether the vectors consist of other parts than before, because a part of a blend has no weight any more, or has one
     /// now: stored user vectors do not fit.
     pub has_other_parts: bool,
@@ -62,7 +62,7 @@ pub struct Compared {
 /// A metric of both bundles.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Measured {
+pub struct MetricComparison {
     /// The mean over users under the old bundle.
     pub old: f64,
     /// The mean under the new one.
@@ -97,9 +97,9 @@ pub(super) fn compare(
     old: &Bundle,
     new: &Bundle,
     asked: &[Asked],
-    turned: Vec<Turned>,
+    turned: Vec<Rotation>,
     output: &dyn Output,
-) -> Result<Compared> {
+) -> Result<BundleComparison> {
     output.start("compare with the older bundle", asked.len() as u64);
     let mut ranks: Vec<[Option<usize>; 2]> = Vec::with_capacity(asked.len());
     for some in asked.chunks(TOGETHER * rayon::current_num_threads().max(1)) {
@@ -118,7 +118,7 @@ pub(super) fn compare(
     let [old_parts, new_parts] = [old, new].map(|bundle| &bundle.manifest().rows[0].vector);
     let has_other_parts = old_parts != new_parts;
     let stored_vectors = if has_other_parts { None } else { stored(old, new, asked)? };
-    Ok(Compared {
+    Ok(BundleComparison {
         newest_unknown_to_old,
         turned,
         has_other_parts,
@@ -143,7 +143,7 @@ fn request(asked: &Asked, top: usize) -> Request {
 }
 
 /// Returns the metrics of ranks under both bundles.
-fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
+fn measured(ranks: &[[Option<usize>; 2]], row: String) -> BundleComparison {
     let of = |metric: Metric, side: usize| ranks.iter().filter_map(|ranks| metric.of_rank(ranks[side])).collect();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     let both: Vec<(Metric, Vec<f64>, Vec<f64>)> =
@@ -153,7 +153,7 @@ fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
         let interval = paired_bootstrap(new, old, RESAMPLES, 1);
         let (low, high) = (interval.low, interval.high);
         let detectable = (new.len() > 1).then(|| detectable(new, old));
-        (metric.to_string(), Measured { old: mean(old), new: mean(new), low, high, p, detectable })
+        (metric.to_string(), MetricComparison { old: mean(old), new: mean(new), low, high, p, detectable })
     };
     let metrics = both.iter().zip(ps).map(measured).collect();
     // Lists of 100 say more of a user than the first ten.
@@ -161,7 +161,7 @@ fn measured(ranks: &[[Option<usize>; 2]], row: String) -> Compared {
     let count = |order: std::cmp::Ordering| {
         ranks.iter().filter(|[old, new]| gain(*new).total_cmp(&gain(*old)) == order).count()
     };
-    Compared {
+    BundleComparison {
         row,
         users: ranks.len(),
         newest_unknown_to_old: 0,
@@ -211,7 +211,7 @@ fn stored(old: &Bundle, new: &Bundle, asked: &[Asked]) -> Result<Option<StoredVe
     Ok((!hits.is_empty()).then_some(found))
 }
 
-impl Compared {
+impl BundleComparison {
     /// Says why the new bundle should not take the place of the old one: the metric in which it is significantly worse, or
     /// that nobody could be asked; nothing if it may.
     pub fn worse(&self) -> Option<String> {
@@ -235,13 +235,13 @@ impl Compared {
              worse for {}",
             self.row, self.users, self.newest_unknown_to_old, self.better, self.worse
         )];
-        for (name, Measured { old, new, low, high, p, .. }) in &self.metrics {
+        for (name, MetricComparison { old, new, low, high, p, .. }) in &self.metrics {
             told.push(format!(
                 "  {name:8} old {old:.4}, new {new:.4}; difference {:+.4} ({low:+.4} to {high:+.4}, p = {p:.3})",
                 new - old
             ));
         }
-        for Turned { part, items, cosine_before, cosine_after, .. } in &self.turned {
+        for Rotation { part, items, cosine_before, cosine_after, .. } in &self.turned {
             told.push(format!(
                 "  vectors of {part}: mean cosine with the old ones {cosine_before:.3}, turned {cosine_after:.3} ({items} items)"
             ));

@@ -6,7 +6,7 @@
 mod compare;
 mod merge;
 
-pub use compare::{Compared, Measured, StoredVectors};
+pub use compare::{BundleComparison, MetricComparison, StoredVectors};
 pub use merge::LogHolds;
 
 use crate::bundle::{Bundle, BundleManifest, Draft, ExportConfig, UPDATE, beside, check_place};
@@ -73,7 +73,7 @@ pub fn update(
     root: &Path,
     device: &Device,
     output: &dyn Fn() -> Box<dyn Output>,
-) -> Result<Compared> {
+) -> Result<BundleComparison> {
     let bundle = &config.bundle;
     // A link that is changed meanwhile leads nowhere else.
     let place = bundle.canonicalize().with_context(|| format!("--bundle {}: cannot be read", bundle.display()))?;
@@ -133,7 +133,7 @@ pub fn update(
     };
     let output = output();
     let mut draft = Draft::new(&run, to, &export, Some(&old), root, device, &*output)?;
-    let mut judge = || -> Result<Compared> {
+    let mut judge = || -> Result<BundleComparison> {
         draft.reads_as(&with_reading(old.data_config(), &reads))?;
         let asked = asked(&news, &dataset, recipe.seed, config.users.unwrap_or(USERS));
         let compared = compare::compare(&old, &draft.bundle, &asked, std::mem::take(&mut draft.turned), &*output)?;

@@ -152,7 +152,10 @@ fn models_are_chosen_by_what_the_recipe_says_and_every_paper_of_the_run_says_it_
     assert_eq!(own["protocol"]["select"], "2 mrr@5 on up to 3 validation users");
     assert_ne!(own["protocol"]["fingerprint"], usual["protocol"]["fingerprint"]);
     for file in ["own/report.md", "own/report.html"] {
-        assert!(std::fs::read_to_string(root.path(file)).unwrap().contains("2 mrr@5 on up to 3 validation users"), "{file}");
+        assert!(
+            std::fs::read_to_string(root.path(file)).unwrap().contains("2 mrr@5 on up to 3 validation users"),
+            "{file}"
+        );
     }
     let manifest = std::fs::read_to_string(root.path("own/recipe.toml")).unwrap();
     assert!(manifest.contains("[eval.select]") && manifest.contains("\"mrr@5\" = 2"), "{manifest}");
