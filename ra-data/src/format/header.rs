@@ -242,13 +242,19 @@ pub(crate) fn tell_twice<S: AsRef<str>>(
         if times(name) > 1 {
             source.doubt(format!("the header has `{name}` {} times; the first is read", times(name)))?;
         }
-        let other = name.strip_suffix("_id").map_or_else(|| format!("{name}_id"), str::to_owned);
-        if wanted.is_id() && wanted.names.len() > 1 && times(&other) > 0 {
-            let role = wanted.role();
-            source.doubt(format!(
-                "the header has `{name}` and `{other}`; `{name}` is read: name the column of ids with `columns.{role}`"
-            ))?;
-        }
+        tell_rival(source, wanted, name, |other| times(other) > 0)?;
+    }
+    Ok(())
+}
+
+/// Reports a column of ids that is read as `name` if there `is` another one with the same name with or without `_id`.
+pub(crate) fn tell_rival(source: &Source, wanted: &ColumnSpec, name: &str, is: impl Fn(&str) -> bool) -> Result<()> {
+    let other = name.strip_suffix("_id").map_or_else(|| format!("{name}_id"), str::to_owned);
+    if wanted.is_id() && wanted.names.len() > 1 && is(&other) {
+        let role = wanted.role();
+        source.doubt(format!(
+            "has `{name}` and `{other}`; `{name}` is read: name the column of ids with `columns.{role}`"
+        ))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! JSON: one object per line, one array of objects, or a sequence of objects.
 use crate::format::delimited::{LONGEST, next_line};
+use crate::format::header::tell_rival;
 use crate::format::python;
 use crate::format::row::{ColumnSpec, NOT_UTF8, Record, RowVisitor, SAVE_AS_UTF8};
 use crate::source::file::{Source, Text};
@@ -94,6 +95,7 @@ impl Keys<'_> {
             let field = wanted.names.iter().find_map(|name| Some((name, member(&object, name)?)));
             if let (Some((name, _)), true) = (field, found_as.is_empty()) {
                 found_as.clone_from(name);
+                tell_rival(source, wanted, name, |other| object.iter().any(|(key, _)| key == other))?;
             }
             match field.map(|(name, raw)| text_of(raw, wanted).map_err(|problem| format!("`{name}` {problem}"))) {
                 None if wanted.takes_lists() || wanted.is_optional() => fields.push("".into()),

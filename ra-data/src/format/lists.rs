@@ -32,7 +32,8 @@ pub(crate) fn read_lists(
         if let Some(word) = words.clone().find(|word| is_measure(word)) {
             return Err(table(source, format!("row {row} holds `{word}`, a date or decimal, not an item")));
         }
-        if let Some(word) = words.clone().find(|word| word.starts_with(['[', '(', '{']) || is_weighed(word)) {
+        if let Some(word) = words.clone().next().filter(|first| first.starts_with('[') || words.clone().all(is_weighed))
+        {
             return Err(source.wrong(format!(
                 "row {row} holds `{word}`, part of a list in brackets or an item with a weight; write `user item item ..` \
                  with blanks between the items alone"

@@ -101,8 +101,8 @@ pub fn evaluate_scores(scores: &[f32], held_out: &HeldOut<'_>, config: &EvalConf
     Ok(measure(held_out, config, &NoProgress, |queries, k| queries.par_iter().map(|query| rank(query, k)).collect()))
 }
 
-/// The [`criterion`](crate::criterion()) as a judge of score matrices, for searches that ask for it many times: what does not depend on the
-/// scores is prepared once.
+/// The [`criterion`](crate::criterion()) as a judge of score matrices, for searches that ask for it many times: what does
+/// not depend on the scores is prepared once.
 ///
 /// ```
 /// use ra_core::ItemId;
@@ -157,9 +157,10 @@ impl<'a> ScoreJudge<'a> {
         &self.held_out
     }
 
-    /// Returns the criterion of each of `models` models, as [`criterion`](crate::criterion()) does. `scores(k, columns, to)` writes
-    /// the scores of the user [`HeldOut::users`]`[k]` by each of them to `to`, `[models, columns]`; the item of id `i` is
-    /// column `i - 1`. It is called on several threads, and not for items that cannot change the criterion any more.
+    /// Returns the criterion of each of `models` models, as [`criterion`](crate::criterion()) does. `scores(k, columns,
+    /// to)` writes the scores of the user [`HeldOut::users`]`[k]` by each of them to `to`, `[models, columns]`; the
+    /// item of id `i` is column `i - 1`. It is called on several threads, and not for items that cannot change the
+    /// criterion any more.
     pub fn rate(&self, models: usize, scores: impl Fn(usize, Range<usize>, &mut [f32]) + Sync) -> Vec<f64> {
         let rank = |room: &mut Vec<f32>, query: &Query| self.rank(query, models, room, &scores);
         let ranked: Vec<Vec<Ranked>> = self.queries.par_iter().map_init(Vec::new, rank).collect();

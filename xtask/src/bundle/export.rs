@@ -70,12 +70,12 @@ pub(crate) struct Draft {
     manifest: BundleManifest,
     /// The bundle itself, ready to answer.
     pub(crate) bundle: Bundle,
-    /// How its vectors were turned onto those of an older bundle.
+    /// How its vectors were rotated into the space of those of an older bundle.
     pub(crate) turned: Vec<Rotation>,
 }
 
 impl Draft {
-    /// Makes the bundle of a finished run next to the folder `to`, with vectors turned onto those of an `older` one.
+    /// Makes the bundle of a finished run next to the folder `to`, with vectors rotated into the space of an `older` one.
     ///
     /// # Errors
     /// As [`export`].

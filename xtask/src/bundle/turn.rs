@@ -1,4 +1,4 @@
-//! Vectors that stay comparable: those of a new training, turned onto the space of an older bundle.
+//! Vectors that stay comparable: those of a new training, rotated into the space of an older bundle.
 use super::Bundle;
 use super::files::{BundleManifest, VectorPart, turn_name};
 use super::table;

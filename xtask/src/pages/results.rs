@@ -321,7 +321,8 @@ mod tests {
 
     fn report() -> Report {
         let protocol = serde_json::json!({ "fingerprint": "f", "dataset": "tiny", "users": 4, "items": 5,
-            "interactions": 20, "filter": "", "split": "s", "candidates": "all", "seen": "removed", "ties": "t", "select": "hr@10" });
+            "interactions": 20, "filter": "", "split": "s", "candidates": "all", "seen": "removed", "ties": "t",
+            "select": "hr@10" });
         let row = |name: &str, kind: &str, hr: f64| {
             let mut row = Row::default();
             (row.name, row.kind) = (name.into(), kind.into());

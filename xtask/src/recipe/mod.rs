@@ -204,7 +204,9 @@ impl Recipe {
     /// Returns the recipe with the ID method of this kind last, which is the one that is aligned.
     #[must_use]
     pub(crate) fn aligning(mut self, kind: &str) -> Self {
-        self.ids.iter_mut().for_each(|id| id.align = None);
+        // One that may not be aligned stays so, for the case that this one is left out.
+        let named = |id: &&mut IdTable| id.align == Some(true) || id.kind() == kind;
+        self.ids.iter_mut().filter(named).for_each(|id| id.align = None);
         // The sort is stable: the others keep their order.
         self.ids.sort_by_key(|id| id.kind() == kind);
         self

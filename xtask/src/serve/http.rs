@@ -93,7 +93,8 @@ impl From<QueryRejection> for Refused {
 
 type Replied<T> = Result<Json<T>, Refused>;
 
-/// The body of a request: a JSON object. Serde would also take an array for a struct, by the order of its fields.
+/// A JSON object. Serde would also take an array for a struct, by the order of its fields.
+#[derive(Debug)]
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -278,7 +279,9 @@ struct Search {
 }
 
 /// Finds items by words of their title.
-#[utoipa::path(get, path = "/v1/items", params(Search), responses((status = 200, body = [Named])))]
+#[utoipa::path(get, path = "/v1/items", params(Search), responses(
+    (status = 200, body = [Named]), (status = 400, body = Problem),
+))]
 async fn items(State(service): Shared, search: Result<Query<Search>, QueryRejection>) -> Replied<Vec<Named>> {
     let Query(Search { q, top }) = search?;
     let top = top.unwrap_or(20);
@@ -298,7 +301,8 @@ async fn items(State(service): Shared, search: Result<Query<Search>, QueryReject
 #[serde(deny_unknown_fields)]
 struct NewItems {
     /// The items.
-    items: Vec<NewItem>,
+    #[schema(value_type = Vec<NewItem>)]
+    items: Vec<Object<NewItem>>,
 }
 
 /// A new item.
@@ -327,7 +331,7 @@ struct Added {
 async fn add(State(service): Shared, request: Body<NewItems>) -> Replied<Added> {
     let Json(Object(NewItems { items })) = request?;
     at_most("items", items.len())?;
-    let more: Vec<(String, String)> = items.into_iter().map(|own| (own.item, own.title)).collect();
+    let more: Vec<(String, String)> = items.into_iter().map(|Object(own)| (own.item, own.title)).collect();
     off(service, move |service| {
         service.add(&more)?;
         Ok(Added { added: more.len(), items: service.bundle().items() })

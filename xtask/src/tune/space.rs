@@ -198,9 +198,12 @@ fn faults(name: &str, values: &Values, names: &[String], recipe: &Recipe, row: &
         false => name == *table,
     });
     // All trials align the same method.
-    if !is_tunable || ["id.kind", "id.align", "id.max_items"].contains(&name) {
-        let tables = "[[id]] (except kind, align and max_items), [align], [train], [prompt], [lm], [data.curate], and data.max_history";
-        return vec![format!("cannot be tuned; allowed are the keys of {tables}")];
+    let decides_what = matches!(name.rsplit('.').next(), Some("kind" | "align" | "max_items"));
+    if !is_tunable || name.starts_with("id.") && decides_what {
+        let tables = "[align], [train], [prompt], [lm], [data.curate], and data.max_history";
+        return vec![format!(
+            "cannot be tuned; allowed are the keys of [[id]] (except kind, align and max_items), {tables}"
+        )];
     }
     if let Some(outer) =
         names.iter().find(|other| name.strip_prefix(other.as_str()).is_some_and(|r| r.starts_with('.')))

@@ -88,7 +88,7 @@ pub struct StoredVectors {
     pub old_items: f64,
     /// Old user vectors with the new item vectors as exported.
     pub new_items: f64,
-    /// Old user vectors with the new item vectors before they were turned.
+    /// Old user vectors with the new item vectors before they were rotated.
     pub unturned: f64,
 }
 
@@ -243,7 +243,7 @@ impl BundleComparison {
         }
         for Rotation { part, items, cosine_before, cosine_after, .. } in &self.turned {
             told.push(format!(
-                "  vectors of {part}: mean cosine with the old ones {cosine_before:.3}, turned {cosine_after:.3} ({items} items)"
+                "  vectors of {part}: mean cosine with the old ones {cosine_before:.3}, rotated {cosine_after:.3} ({items} items)"
             ));
         }
         if self.has_other_parts {
@@ -252,7 +252,7 @@ impl BundleComparison {
         if let Some(StoredVectors { users, old_items, new_items, unturned }) = &self.stored_vectors {
             told.push(format!(
                 "  stored user vectors ({users} users): HR@100 {old_items:.4} with the old item vectors, {new_items:.4} with \
-                 the new ones ({unturned:.4} had they not been turned)"
+                 the new ones ({unturned:.4} had they not been rotated)"
             ));
         }
         told

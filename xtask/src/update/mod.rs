@@ -1,7 +1,7 @@
 //! Tomorrow's log: a bundle that goes on where an older one stopped.
 //!
 //! The log is merged with what the bundle knows, users and items by their own names. The recipe of the bundle is run on the
-//! result, and its trainings start from the models of the bundle. The new vectors are turned onto the space of the old ones.
+//! result, and its trainings start from the models of the bundle. The new vectors are rotated into the space of the old ones.
 //! Then both bundles recommend to the same users, and the new one is written only if it is not worse.
 mod compare;
 mod merge;
@@ -105,21 +105,26 @@ pub fn update(
         }
         Ok((dataset, news))
     };
-    let (dataset, news) = begin().inspect_err(|_| {
+    let train = || -> Result<()> {
+        let earlier = if config.resume { Earlier::Resumed } else { Earlier::Replaced };
+        let cx = Context::new(&recipe, root, &run, earlier)?.telling(output());
+        let under = || format!("{}: the run of the update; without --resume it starts again", run.display());
+        crate::run(&recipe, &cx).with_context(under)?;
+        Ok(())
+    };
+    let begun = begin().and_then(|begun| {
+        if let Some(told) = seen(&old) {
+            output().say(&told);
+        }
+        train().map(|()| begun)
+    });
+    let (dataset, news) = begun.inspect_err(|_| {
         // Nothing was trained that could go on, and the merged log has the names of users.
         if !run.exists() {
             [LOG, ITEMS].iter().for_each(|file| drop(std::fs::remove_file(work.join(file))));
             lock::leave(&work);
         }
     })?;
-    if let Some(told) = seen(&old) {
-        output().say(&told);
-    }
-    let earlier = if config.resume { Earlier::Resumed } else { Earlier::Replaced };
-    let cx = Context::new(&recipe, root, &run, earlier)?.telling(output());
-    let under = || format!("{}: the run of the update; without --resume it starts again", run.display());
-    crate::run(&recipe, &cx).with_context(under)?;
-    drop(cx);
     if BundleManifest::read(&place)? != *old.manifest() {
         bail!("{}: has become another bundle meanwhile; start again", bundle.display());
     }

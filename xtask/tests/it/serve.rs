@@ -266,6 +266,7 @@ fn bad_requests_are_told_and_none_reaches_a_file() {
         ("/v1/recommend", json!([])),
         ("/v1/similar", json!(["i1"])),
         ("/v1/items", json!([[["new", "title"]]])),
+        ("/v1/items", json!({"items": [["new", "title"]]})),
     ] {
         let (status, told) = own.post(route, &body);
         assert!(status == 422 && told.to_string().contains("a JSON object"), "{route}: {status} {told}");

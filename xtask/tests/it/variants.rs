@@ -224,6 +224,10 @@ fn validation_chooses_which_of_several_id_methods_is_aligned() {
         ([methods[1], "{kind='ease', align=true, max_items=3}"], "ra-rec(sasrec-grounded, lm)"),
         ([methods[0], "{kind='item-knn'}"], "ra-rec(ease, lm)"),
         (["{kind='ease'}", "{kind='sasrec', align=false}"], "ra-rec(ease, lm)"),
+        (
+            ["{kind='bsarec', dim=8, train={epochs=1}}, {kind='mf', align=false}", "{kind='ease', max_items=3}"],
+            "ra-rec(bsarec, lm)",
+        ),
     ] {
         let output = run(ids, "c", &["--force"]);
         assert!(output.status.success(), "{output:?}");
