@@ -288,12 +288,13 @@ impl<'a, M: Module> Fit<'a, M> {
             (at.loss, at.count) = (at.loss + f64::from(number), at.count + 1);
             let last = at.step == config.steps;
             if at.step % every == 0 || last {
-                let metric = validate.as_mut().filter(|_| config.validate_every > 0);
-                let validated = metric.map(|metric| -> Result<_> {
-                    let current = steps.current(&model, &optimizer);
-                    Ok((rated(stage, at.step, metric(&current))?, current))
-                });
-                let validated = validated.transpose()?;
+                let validated = match validate.as_mut().filter(|_| config.validate_every > 0) {
+                    Some(metric) => {
+                        let current = steps.current(&model, &optimizer);
+                        Some((rated(stage, at.step, metric(&current))?, current))
+                    }
+                    None => None,
+                };
                 let metric = validated.as_ref().map(|(metric, _)| *metric);
                 let loss = at.loss / at.count as f64;
                 at.curve.points.push(CurvePoint { step: at.step, loss, validation: metric });

@@ -157,7 +157,7 @@ impl Source {
             _ => {
                 let mut more = start(&mut rest, HEAD).map_err(|e| self.failed(e))?;
                 // A header may be longer.
-                while more.len() < LONGEST && more.len().is_multiple_of(HEAD) && !more.contains(&b'\n') {
+                while more.len() < LONGEST && !more.contains(&b'\n') {
                     let next = start(&mut rest, HEAD).map_err(|e| self.failed(e))?;
                     if next.is_empty() {
                         break;

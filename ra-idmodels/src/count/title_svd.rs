@@ -83,11 +83,10 @@ impl IdMethod for TitleSvdConfig {
     fn load(&self, job: &Job<'_>, path: &Path) -> Result<Trained> {
         let items = job.dataset.catalog.len();
         let known = job.known_items.unwrap_or(items);
-        let dim = self.dim;
         // Zeros, the file, and the numbers that are checked.
-        let bytes = (items as u64 + 1).saturating_mul(dim as u64).saturating_mul(16);
+        let bytes = (items as u64 + 1).saturating_mul(self.dim as u64).saturating_mul(16);
         ensure_host_memory("loading title-svd", bytes, REMEDY)?;
-        let fresh = Factors::empty(items, dim, job.device);
+        let fresh = Factors::empty(items, self.dim, job.device);
         let factors = match job.known_items {
             Some(known) => load_grown_module(fresh, path, known, items)?,
             None => load_module(fresh, path)?,
@@ -343,7 +342,10 @@ impl Counted {
         // The width does not depend on the catalogue: what is aligned to it fits when items come or go.
         let empty = Factors::empty(rows.rows(), dim, job.device);
         let (found, items) = (values.len(), rows.rows());
-        let own = |values: Vec<f32>| Tensor::from_data(TensorData::new(values.clone(), [values.len()]), job.device);
+        let own = |values: Vec<f32>| {
+            let length = values.len();
+            Tensor::from_data(TensorData::new(values, [length]), job.device)
+        };
         let place = [1..items + 1, 0..found];
         Ok(Factors {
             vectors: empty.vectors.map(|zeros| zeros.slice_assign(place, vectors)),

@@ -247,6 +247,14 @@ enum Ranked {
     All(Scores),
 }
 
+/// Refuses a list of no items.
+pub(crate) fn at_least_one(key: &str, items: usize) -> Result<()> {
+    if items == 0 {
+        bail!("{key} is 0, it must be at least 1");
+    }
+    Ok(())
+}
+
 impl Bundle {
     /// Returns what a row recommends.
     ///
@@ -532,15 +540,11 @@ impl Bundle {
     /// Refuses a request that asks for what cannot be.
     pub(super) fn check(&self, request: &Request) -> Result<()> {
         self.scorer(request.row.as_deref())?;
-        if request.most() == 0 {
-            bail!("top is 0, it must be at least 1");
-        }
+        at_least_one("top", request.most())?;
         if request.per_group.is_some() && self.groups.is_empty() {
             bail!("per_group: the bundle has no groups of items; export it with --group COLUMN");
         }
-        if request.per_group == Some(0) {
-            bail!("per_group is 0, it must be at least 1");
-        }
+        request.per_group.map_or(Ok(()), |most| at_least_one("per_group", most))?;
         let is_wrong = |boost: &f32| !boost.is_finite() || boost.abs() > MOST_BOOST;
         if let Some((id, boost)) = request.boosts.iter().find(|(_, boost)| is_wrong(boost)) {
             bail!("boosts: that of {id:?} is {boost}; it must be a number from -{MOST_BOOST} to {MOST_BOOST}");
@@ -594,9 +598,7 @@ impl Bundle {
     /// If there is no such item or row, or if `top` is 0.
     pub fn similar(&self, item: &str, row: Option<&str>, top: usize) -> Result<Similar> {
         let scorer = self.scorer(row)?;
-        if top == 0 {
-            bail!("top is 0, it must be at least 1");
-        }
+        at_least_one("top", top)?;
         let Some(own) = self.names.id(item).or_else(|| self.titled(item)) else {
             bail!("item {item:?}: is neither an id nor a title of the catalogue{}", self.hint(item))
         };

@@ -70,7 +70,7 @@ pub(crate) struct Draft {
     manifest: BundleManifest,
     /// The bundle itself, ready to answer.
     pub(crate) bundle: Bundle,
-    /// How its vectors were rotated into the space of those of an older bundle.
+    /// How its vectors were rotated into the space of an older bundle.
     pub(crate) turned: Vec<Rotation>,
 }
 

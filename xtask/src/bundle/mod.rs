@@ -21,6 +21,7 @@ pub use export::{ExportConfig, export};
 pub use files::{BundleLm, BundleManifest, BundleRow, VectorPart};
 pub use turn::Rotation;
 
+pub(crate) use answer::at_least_one;
 pub(crate) use export::told;
 pub(crate) use export::{Draft, beside, check_place};
 pub(crate) use files::{KIND, MANIFEST, UPDATE};

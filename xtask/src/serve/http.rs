@@ -1,7 +1,7 @@
 //! The routes of the service.
 use super::Service;
 use super::work::Fault;
-use crate::bundle::{Answer, BundleRow, Named, Request, Similar};
+use crate::bundle::{Answer, BundleRow, Named, Request, Similar, at_least_one};
 use crate::terminal::one_line;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, MatchedPath, Query, State};
@@ -286,9 +286,7 @@ async fn items(State(service): Shared, search: Result<Query<Search>, QueryReject
     let Query(Search { q, top }) = search?;
     let top = top.unwrap_or(20);
     at_most("top", top)?;
-    if top == 0 {
-        return Err(Refused(StatusCode::BAD_REQUEST, "top is 0, it must be at least 1".into()));
-    }
+    at_least_one("top", top)?;
     off(service, move |service| {
         let bundle = service.bundle();
         Ok(q.filter(|q| !q.trim().is_empty()).map_or_else(|| bundle.popular(top), |q| bundle.search(&q, top)))

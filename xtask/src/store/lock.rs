@@ -60,8 +60,8 @@ fn lock(folder: &Path) -> Result<File> {
     let place = folder.join(LOCK);
     let cannot = || format!("{}: cannot be written (is the disk full or the folder read-only?)", place.display());
     std::fs::create_dir_all(folder).with_context(cannot)?;
-    let open = || File::options().create(true).truncate(false).read(true).write(true).open(&place);
-    let mut file = open().with_context(cannot)?;
+    let mut file =
+        File::options().create(true).truncate(false).read(true).write(true).open(&place).with_context(cannot)?;
     let mut owner = String::new();
     let read = (&file).take(64).read_to_string(&mut owner);
     if read.is_err() || !owner.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -90,7 +90,7 @@ pub fn update(
     files.sweep()?;
     files.claim(&[LOG, ITEMS])?;
     let run = work.join("run");
-    let begin = || -> Result<(Dataset, News)> {
+    let learn = || -> Result<(Dataset, News)> {
         merged.write(&work.join(LOG), &work.join(ITEMS))?;
         let dataset = read(&recipe, root)?.dataset;
         let news = News::new(&old, &merged, &dataset);
@@ -103,22 +103,16 @@ pub fn update(
                 if recipe.data.k_core > 1 { ", or k_core leaves all of it out" } else { "" }
             );
         }
-        Ok((dataset, news))
-    };
-    let train = || -> Result<()> {
+        if let Some(told) = seen(&old) {
+            output().say(&told);
+        }
         let earlier = if config.resume { Earlier::Resumed } else { Earlier::Replaced };
         let cx = Context::new(&recipe, root, &run, earlier)?.telling(output());
         let under = || format!("{}: the run of the update; without --resume it starts again", run.display());
         crate::run(&recipe, &cx).with_context(under)?;
-        Ok(())
+        Ok((dataset, news))
     };
-    let begun = begin().and_then(|begun| {
-        if let Some(told) = seen(&old) {
-            output().say(&told);
-        }
-        train().map(|()| begun)
-    });
-    let (dataset, news) = begun.inspect_err(|_| {
+    let (dataset, news) = learn().inspect_err(|_| {
         // Nothing was trained that could go on, and the merged log has the names of users.
         if !run.exists() {
             [LOG, ITEMS].iter().for_each(|file| drop(std::fs::remove_file(work.join(file))));
